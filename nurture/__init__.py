@@ -1,0 +1,1 @@
+"""nurture follows up: declarative e-mail cadences, proven sending, explained decisions."""

@@ -1,0 +1,135 @@
+"""The only file that knows which database this is: engines, transactions, and the few functions that differ.
+
+The store is synchronous with short transactions; async code calls it through a thread.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.schema import Table
+
+LOCK_WAIT_MS = 5_000
+IDLE_IN_TRANSACTION_MS = 15_000
+
+
+class DatabaseUnavailable(Exception):
+    """The database can't be reached or opened; the message is one line for a person."""
+
+
+def fold(value: str) -> str:
+    """Text folded for comparisons that ignore case, the same in Python, SQLite and PostgreSQL."""
+    return value.lower().replace("ς", "σ")
+
+
+class Database:
+    """An engine with its transactions. `url` is any SQLAlchemy or libpq URL; `sqlite:///x` is relative to `root`."""
+
+    def __init__(self, url: str, *, root: Path | None = None) -> None:
+        self.url = url
+        self.engine = _sqlite_engine(url, root) if url.startswith("sqlite") else _postgres_engine(url)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A write transaction: serialised on SQLite from its first statement, row-locked on PostgreSQL."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads; on SQLite it takes no write lock."""
+        with self.engine.connect() as connection:
+            connection = connection.execution_options(nurture_read=True)
+            with connection.begin():
+                yield connection
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def insert(connection: Connection, table: Table) -> Any:
+    """An INSERT that knows `on_conflict_do_nothing` and `on_conflict_do_update` on this dialect."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
+
+
+def insert_ignore(connection: Connection, table: Table) -> Insert:
+    """An INSERT that leaves an existing row as it is: idempotence by unique key."""
+    statement: Insert = insert(connection, table).on_conflict_do_nothing()
+    return statement
+
+
+def with_lock_skipped(statement: Any) -> Any:
+    """FOR UPDATE SKIP LOCKED; SQLite has no row locks and drops it, its writers being serialised anyway."""
+    return statement.with_for_update(skip_locked=True)
+
+
+def _sqlite_engine(url: str, root: Path | None) -> Engine:
+    parsed = make_url(url)
+    if parsed.database and parsed.database != ":memory:" and root is not None:
+        parsed = parsed.set(database=str((root / parsed.database).resolve()))
+    engine = create_engine(parsed, connect_args={"timeout": LOCK_WAIT_MS / 1000 * 6, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # BEGIN is ours: see _begin
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA temp_store=MEMORY")
+        cursor.execute("PRAGMA cache_size=-16000")
+        cursor.close()
+        connection.create_function("nurture_fold", 1, _fold_or_null, deterministic=True)
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # the default DEFERRED lets two claimers read the same row before either writes
+        read = connection.get_execution_options().get("nurture_read")
+        connection.exec_driver_sql("BEGIN" if read else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _fold_or_null(value: str | None) -> str | None:
+    return None if value is None else fold(str(value))
+
+
+def _postgres_engine(url: str) -> Engine:
+    # `postgresql://USER:@/NAME?host=/dir` and every other libpq URI go to psycopg as they are
+    if url.startswith("postgres://"):
+        url = "postgresql://" + url.removeprefix("postgres://")
+    scheme, rest = url.split("://", 1)
+    parsed = make_url(f"postgresql+psycopg://{rest}" if scheme == "postgresql" else url)
+    return create_engine(
+        parsed,
+        pool_pre_ping=True,
+        connect_args={
+            "options": f"-c lock_timeout={LOCK_WAIT_MS} "
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+        },
+    )
+
+
+def check_reachable(database: Database) -> None:
+    """Raise `DatabaseUnavailable` with one line that says what to do."""
+    try:
+        with database.engine.connect():
+            pass
+    except OperationalError as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        raise DatabaseUnavailable(f"database {make_url(database.url).render_as_string()}: {cause}") from None

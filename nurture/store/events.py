@@ -1,0 +1,65 @@
+"""Events in: one normalised row for whatever happened, unique by source and source id, and never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, update
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.event import Verdict
+from nurture.store import tables as t
+from nurture.store.database import insert_ignore
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewEvent:
+    """What happened, as any door hands it in. `source` and `source_id` together make it unique."""
+
+    lead_id: int
+    kind: str
+    at: datetime
+    source: str
+    source_id: str
+    verdict: Verdict = Verdict.HUMAN
+    verdict_reason: str | None = None
+    message_id: int | None = None
+    enrollment_id: int | None = None
+    cadence: str | None = None
+    step: str | None = None
+    link: str | None = None
+    link_name: str | None = None
+    path: str | None = None
+    value: float | None = None
+    currency: str | None = None
+    props: dict[str, Any] = field(default_factory=dict)
+
+
+def record_event(connection: Connection, new: NewEvent, *, now: datetime) -> int | None:
+    """Append the event and return its id, or None when it stands there already. `react` draws the consequences."""
+    row = {**new.__dict__, "verdict": new.verdict.value, "recorded_at": now}
+    statement = insert_ignore(connection, t.event).values(row).returning(t.event.c.id)
+    event_id: int | None = connection.execute(statement).scalar_one_or_none()
+    return event_id
+
+
+def wake_enrollments(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -> None:
+    """Have `advance` look at these leads' enrollments at once: something about the lead changed.
+
+    Waking early is harmless: `ready_at` still says when the present wait ends.
+    """
+    ids: Sequence[int] = sorted(set(lead_ids))
+    rows = t.enrollment.c
+    for start in range(0, len(ids), 500):
+        connection.execute(
+            update(t.enrollment)
+            .where(
+                rows.lead_id.in_(ids[start : start + 500]),
+                rows.status == EnrollmentStatus.ACTIVE.value,
+                (rows.due_at > now) | rows.due_at.is_(None),
+            )
+            .values(due_at=now)
+        )

@@ -1,0 +1,602 @@
+"""Every table. Rows are read as columns, not objects, on hot paths; writes are guarded by what was read.
+
+All times are aware UTC (`UTCDateTime`). Status columns are assigned only through guarded updates that follow the
+transition tables in `domain`. Nothing here reads a clock: every timestamp is handed in.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, DateTime, Dialect, Index, Integer, Table, Text, UniqueConstraint, text
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+
+class UTCDateTime(TypeDecorator[datetime]):
+    """An aware datetime in, an aware UTC datetime out; SQLite would drop the offset by itself."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time without a zone reached the database: {value!r}")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+BigKey = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _key() -> Any:
+    return Field(default=None, sa_column=Column(BigKey, primary_key=True, autoincrement=True))
+
+
+def _ref(*, index: bool = False, nullable: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(BigKey, nullable=nullable, index=index))
+
+
+def _time(*, nullable: bool = True, index: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(UTCDateTime, nullable=nullable, index=index))
+
+
+def _json(*, nullable: bool = False) -> Any:
+    return Field(default_factory=dict, sa_column=Column(JSON, nullable=nullable))
+
+
+class Lead(SQLModel, table=True):
+    """A person. `email_key` is the address folded for comparing (lower case, ASCII domain) and is the identity.
+
+    `stage` is `visitor` until there is permission. `consented_at` and `consent_until` mirror the consent rows for
+    marketing by e-mail. `custom` holds the given text of each custom field; `readings` holds what that text is when
+    read as a number, a moment or a truth value ({"number": {name: 80}, "moment": …, "truth": …}), made by
+    `domain/custom.py` on every write so that both databases compare the same values.
+    `gains` and `losses` are ln Σ w·e^{λ(t−epoch)} of engagement (NULL: nothing yet).
+    """
+
+    __tablename__ = "lead"
+    __table_args__ = (
+        UniqueConstraint("email_key", name="lead_email_key"),
+        Index("lead_stage", "stage", "id"),
+        Index("lead_domain", "email_domain"),
+    )
+
+    id: int | None = _key()
+    email: str
+    email_key: str
+    email_domain: str
+    first_name: str | None = None
+    last_name: str | None = None
+    title: str | None = None
+    company: str | None = None
+    phone: str | None = None
+    country: str | None = None
+    timezone: str | None = None
+    language: str | None = None
+    source: str | None = None
+    channel: str | None = None
+    campaign: str | None = None
+    offer: str | None = None
+    persona: str | None = None
+    partner: str | None = None
+    owner: str | None = None
+    external_id: str | None = None
+    custom: dict[str, Any] = _json()
+    readings: dict[str, Any] = _json()
+    stage: str = "visitor"
+    stage_at: datetime | None = _time()
+    fit: str = "unknown"
+    fit_points: float = 0.0
+    gains: float | None = None
+    losses: float | None = None
+    hot_until: datetime | None = _time(index=True)
+    hot_armed: bool = True
+    """False from a hot alert until the score fell `hysteresis` points below the line."""
+    rescore: bool = True
+    """Fields changed since fit was last computed."""
+    consented_at: datetime | None = _time()
+    consent_until: datetime | None = _time()
+    created_at: datetime | None = _time(nullable=False, index=True)
+    last_engaged_at: datetime | None = _time()
+    contacted_at: datetime | None = _time()
+    email_verified_at: datetime | None = _time()
+    phone_verified_at: datetime | None = _time()
+    hold_until: datetime | None = _time()
+    hold_reason: str | None = None
+    import_id: int | None = _ref(nullable=True)
+
+
+class LeadTag(SQLModel, table=True):
+    __tablename__ = "lead_tag"
+    __table_args__ = (Index("lead_tag_by_tag", "tag", "lead_id"),)
+
+    lead_id: int = Field(sa_column=Column(BigKey, primary_key=True))
+    tag: str = Field(primary_key=True)
+
+
+class Consent(SQLModel, table=True):
+    """Proof, append-only. `granted` false is a withdrawal. `kind`: email, phone or tracking."""
+
+    __tablename__ = "consent"
+
+    id: int | None = _key()
+    lead_id: int = _ref(index=True)
+    at: datetime | None = _time(nullable=False)
+    kind: str = "email"
+    granted: bool = True
+    basis: str = "express"
+    """express, double_opt_in, inquiry or existing_customer."""
+    text: str = ""
+    source: str = ""
+    channel: str | None = None
+    topics: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    network_address: str | None = None
+    expires_at: datetime | None = _time()
+
+
+class Suppression(SQLModel, table=True):
+    """An address that gets nothing. `address_key` is an email_key, "@domain", or "h:" and a keyed hash (erased).
+
+    Lifted, never deleted: a row with `lifted_at` no longer acts.
+    """
+
+    __tablename__ = "suppression"
+    __table_args__ = (
+        Index(
+            "suppression_active",
+            "address_key",
+            unique=True,
+            sqlite_where=text("lifted_at IS NULL"),
+            postgresql_where=text("lifted_at IS NULL"),
+        ),
+    )
+
+    id: int | None = _key()
+    address_key: str
+    reason: str
+    """unsubscribed, bounced, complained, erased, cold, by_hand, imported …"""
+    at: datetime | None = _time(nullable=False)
+    note: str | None = None
+    lifted_at: datetime | None = _time()
+    lifted_note: str | None = None
+
+
+class ImportRun(SQLModel, table=True):
+    """One `nurture import`: leads of an import made before a cadence existed count as its current leads."""
+
+    __tablename__ = "import_run"
+
+    id: int | None = _key()
+    at: datetime | None = _time(nullable=False)
+    file: str
+    source: str
+    counts: dict[str, Any] = _json()
+
+
+class CadenceVersion(SQLModel, table=True):
+    """A compiled cadence, whole. `version` is the hash of `compiled`."""
+
+    __tablename__ = "cadence_version"
+
+    version: str = Field(primary_key=True)
+    cadence: str = Field(index=True)
+    compiled: dict[str, Any] = _json()
+    taken_up_at: datetime | None = _time(nullable=False)
+
+
+class CadenceState(SQLModel, table=True):
+    """The version in force. `first_taken_up_at` separates current from future leads."""
+
+    __tablename__ = "cadence_state"
+
+    cadence: str = Field(primary_key=True)
+    version: str
+    first_taken_up_at: datetime | None = _time(nullable=False)
+    removed_at: datetime | None = _time()
+    paused_by_hand: bool = False
+
+
+class Enrollment(SQLModel, table=True):
+    """One lead's run through one cadence, standing before `step`.
+
+    `due_at` is the alarm: when `advance` looks next (NULL: nothing to do until a message's outcome or an event).
+    `ready_at` is when the present wait ends; waking early changes nothing. `since_at` is when the step before was
+    done, where a wait counts from. `message_id` is the message whose outcome is awaited.
+    `late_from` is the earliest moment the present step could have gone out, for lateness.
+    """
+
+    __tablename__ = "enrollment"
+    __table_args__ = (
+        UniqueConstraint("lead_id", "cadence", "run", name="enrollment_once"),
+        Index(
+            "enrollment_due",
+            "due_at",
+            "id",
+            sqlite_where=text("status = 'active'"),
+            postgresql_where=text("status = 'active'"),
+        ),
+        Index("enrollment_by_cadence", "cadence", "status", "step"),
+    )
+
+    id: int | None = _key()
+    lead_id: int = _ref()
+    cadence: str
+    version: str
+    run: str = "1"
+    status: str = "active"
+    exit_reason: str | None = None
+    priority: int = 50
+    concurrent: bool = False
+    step: str | None = None
+    visit: int = 1
+    enrolled_at: datetime | None = _time(nullable=False)
+    due_at: datetime | None = _time()
+    ready_at: datetime | None = _time()
+    since_at: datetime | None = _time()
+    late_from: datetime | None = _time()
+    message_id: int | None = _ref(nullable=True)
+    paused_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    blocked_by: str | None = None
+    """The reason code of what stands in the way now, for `why` and for recording a decision only when it changes."""
+
+
+class LinkSet(SQLModel, table=True):
+    """The destinations of a message's links, by position; messages with the same list share the row."""
+
+    __tablename__ = "link_set"
+
+    digest: str = Field(primary_key=True)
+    urls: list[str] = Field(sa_column=Column(JSON, nullable=False))
+
+
+class Message(SQLModel, table=True):
+    """One e-mail, from intent to outcome. `intent_key` makes an intent unique: a second one can't be written.
+
+    `lead_id` is the reader, or for an alert the lead it speaks of. `payload` holds what rendering needs beyond the
+    lead (an alert's id, a form's name, an offer). `not_before` is when it may be claimed next.
+    `dotted_at` is committed right before the end of the message is written to the wire.
+    """
+
+    __tablename__ = "message"
+    __table_args__ = (
+        UniqueConstraint("intent_key", name="message_intent"),
+        Index(
+            "message_ready",
+            "not_before",
+            "id",
+            sqlite_where=text("status IN ('queued', 'deferred')"),
+            postgresql_where=text("status IN ('queued', 'deferred')"),
+        ),
+        Index(
+            "message_leased",
+            "lease_until",
+            sqlite_where=text("status = 'sending'"),
+            postgresql_where=text("status = 'sending'"),
+        ),
+        Index("message_by_lead", "lead_id", "created_at"),
+        Index("message_by_step", "cadence", "step", "variant"),
+        Index("message_by_header", "message_id"),
+    )
+
+    id: int | None = _key()
+    intent_key: str
+    kind: str = "step"
+    lead_id: int | None = _ref(nullable=True)
+    enrollment_id: int | None = _ref(nullable=True)
+    cadence: str | None = None
+    version: str | None = None
+    step: str | None = None
+    visit: int = 1
+    variant: str | None = None
+    transactional: str | None = None
+    to_address: str
+    recipient_domain: str
+    sender: str
+    subject: str | None = None
+    message_id: str | None = None
+    """The Message-ID header, deterministic from the row."""
+    payload: dict[str, Any] = _json()
+    status: str = "queued"
+    created_at: datetime | None = _time(nullable=False)
+    not_before: datetime | None = _time(nullable=False)
+    give_up_at: datetime | None = _time()
+    attempt: int = 0
+    lease_owner: str | None = None
+    lease_epoch: int = 0
+    lease_until: datetime | None = _time()
+    dotted_at: datetime | None = _time()
+    sent_at: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    reply_class: str | None = None
+    reply: str | None = Field(default=None, sa_column=Column(Text))
+    link_set: str | None = None
+
+
+class Event(SQLModel, table=True):
+    """What happened to a lead, appended. Unique by source and source id, so that nothing counts twice.
+
+    `verdict` holds the verdict in force; every revision is a row of `verdict_change`. `reacted_at` is when `react`
+    drew the consequences (NULL: not yet). `props` values are text, numbers or booleans.
+    """
+
+    __tablename__ = "event"
+    __table_args__ = (
+        UniqueConstraint("source", "source_id", name="event_source"),
+        Index("event_by_lead", "lead_id", "kind", "verdict", "at"),
+        Index("event_by_kind", "kind", "at", "verdict", "lead_id"),
+        Index("event_by_message", "message_id", "kind", "at"),
+        Index("event_by_enrollment", "enrollment_id", "kind", "step"),
+        Index(
+            "event_pending",
+            "id",
+            sqlite_where=text("reacted_at IS NULL"),
+            postgresql_where=text("reacted_at IS NULL"),
+        ),
+    )
+
+    id: int | None = _key()
+    lead_id: int = _ref()
+    kind: str
+    at: datetime | None = _time(nullable=False)
+    recorded_at: datetime | None = _time(nullable=False)
+    verdict: str = "human"
+    verdict_reason: str | None = None
+    source: str
+    source_id: str
+    message_id: int | None = _ref(nullable=True)
+    enrollment_id: int | None = _ref(nullable=True)
+    cadence: str | None = None
+    step: str | None = None
+    link: str | None = None
+    link_name: str | None = None
+    path: str | None = None
+    value: float | None = None
+    currency: str | None = None
+    props: dict[str, Any] = _json()
+    reacted_at: datetime | None = _time()
+
+
+class VerdictChange(SQLModel, table=True):
+    __tablename__ = "verdict_change"
+
+    id: int | None = _key()
+    event_id: int = _ref(index=True)
+    at: datetime | None = _time(nullable=False)
+    before: str
+    after: str
+    reason: str
+    reacted_at: datetime | None = _time()
+
+
+class Hit(SQLModel, table=True):
+    """A raw request on a tracked address, kept for the verdict and for audits; `retention` ends it."""
+
+    __tablename__ = "hit"
+    __table_args__ = (Index("hit_by_message", "message_id", "at"),)
+
+    id: int | None = _key()
+    at: datetime | None = _time(nullable=False, index=True)
+    route: str
+    method: str
+    message_id: int | None = _ref(nullable=True)
+    link_index: int | None = None
+    user_agent: str = ""
+    network_address: str = ""
+    headers: dict[str, Any] = _json()
+    event_id: int | None = _ref(nullable=True)
+
+
+class Decision(SQLModel, table=True):
+    """What was decided and why: the past that `nurture why` tells. `detail` fills the sentence of the code."""
+
+    __tablename__ = "decision"
+    __table_args__ = (Index("decision_by_lead", "lead_id", "at"),)
+
+    id: int | None = _key()
+    at: datetime | None = _time(nullable=False)
+    lead_id: int = _ref()
+    enrollment_id: int | None = _ref(nullable=True)
+    cadence: str | None = None
+    step: str | None = None
+    code: str
+    detail: dict[str, Any] = _json()
+
+
+class ScoreEntry(SQLModel, table=True):
+    """The ledger. Fit is the sum of its `fit` lines; engagement decays from its `engagement` lines."""
+
+    __tablename__ = "score_ledger"
+    __table_args__ = (Index("score_by_lead", "lead_id", "at"), Index("score_by_rule", "lead_id", "rule", "at"))
+
+    id: int | None = _key()
+    lead_id: int = _ref()
+    at: datetime | None = _time(nullable=False)
+    kind: str
+    """fit or engagement."""
+    rule: str
+    points: float
+    event_id: int | None = _ref(nullable=True)
+    note: str | None = None
+
+
+class StageMove(SQLModel, table=True):
+    """Stage history, append-only. `because` names the condition, the step or the person."""
+
+    __tablename__ = "stage_history"
+    __table_args__ = (Index("stage_by_lead", "lead_id", "at"), Index("stage_by_stage", "after", "at"))
+
+    id: int | None = _key()
+    lead_id: int = _ref()
+    at: datetime | None = _time(nullable=False)
+    before: str
+    after: str
+    kind: str
+    because: str
+    event_id: int | None = _ref(nullable=True)
+
+
+class Assignment(SQLModel, table=True):
+    """Which arm a lead is in, stored once, with the odds it was drawn at."""
+
+    __tablename__ = "assignment"
+    __table_args__ = (Index("assignment_by_arm", "experiment", "arm"),)
+
+    experiment: str = Field(primary_key=True)
+    """`cadence/step`, or `cadence/step@N` after the arms themselves were changed."""
+    lead_id: int = Field(sa_column=Column(BigKey, primary_key=True))
+    arm: str
+    odds: float
+    at: datetime | None = _time(nullable=False)
+
+
+class ExperimentState(SQLModel, table=True):
+    """What `maintain` last learned of an experiment: the odds in force for the next assignments."""
+
+    __tablename__ = "experiment_state"
+
+    experiment: str = Field(primary_key=True)
+    odds: dict[str, Any] = _json()
+    e_value: float = 1.0
+    winner: str | None = None
+    proven_at: datetime | None = _time()
+    overruled: str | None = None
+    computed_at: datetime | None = _time(nullable=False)
+
+
+class Alert(SQLModel, table=True):
+    """A rep is told that a lead turned hot. One open alert a lead; new reasons join it.
+
+    `status`: open, claimed, snoozed, rejected, meeting, won, lost, closed. `told_at`: when the mail was queued.
+    """
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        Index(
+            "alert_open",
+            "lead_id",
+            unique=True,
+            sqlite_where=text("status IN ('open', 'snoozed')"),
+            postgresql_where=text("status IN ('open', 'snoozed')"),
+        ),
+        Index("alert_by_rep", "rep", "status"),
+        Index("alert_by_lead", "lead_id", "created_at"),
+    )
+
+    id: int | None = _key()
+    lead_id: int = _ref()
+    rep: str
+    channel: str = "email"
+    status: str = "open"
+    rule: str
+    """What raised it: `hot`, an event's name, or `cadence/step` of a notify."""
+    message: str | None = None
+    reasons: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    evidence: dict[str, Any] = _json()
+    routed_by: str = ""
+    created_at: datetime | None = _time(nullable=False)
+    told_at: datetime | None = _time()
+    due_at: datetime | None = _time(index=True)
+    """When `hand_over` looks at it next: the moment it may be told, a snooze's end."""
+    answered_at: datetime | None = _time()
+
+
+class AlertAnswer(SQLModel, table=True):
+    """A rep's answer, append-only."""
+
+    __tablename__ = "alert_answer"
+
+    id: int | None = _key()
+    alert_id: int = _ref(index=True)
+    at: datetime | None = _time(nullable=False)
+    answer: str
+    reason: str | None = None
+    note: str | None = None
+    rep: str
+    details: dict[str, Any] = _json()
+
+
+class Spend(SQLModel, table=True):
+    __tablename__ = "spend"
+    __table_args__ = (UniqueConstraint("month", "channel", "campaign", name="spend_once"),)
+
+    id: int | None = _key()
+    month: str
+    """YYYY-MM."""
+    channel: str
+    campaign: str = ""
+    amount: float
+    currency: str
+
+
+class FormView(SQLModel, table=True):
+    """Views of hosted forms, counted a day (no person in it)."""
+
+    __tablename__ = "form_view"
+
+    form: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)
+    views: int = 0
+
+
+class OptIn(SQLModel, table=True):
+    """A form submitted but not yet confirmed, or confirmed: what was asked, with which consent text."""
+
+    __tablename__ = "opt_in"
+
+    id: int | None = _key()
+    lead_id: int = _ref(index=True)
+    form: str
+    at: datetime | None = _time(nullable=False, index=True)
+    answers: dict[str, Any] = _json()
+    consents: dict[str, Any] = _json()
+    """kind -> the text that was agreed to; a box left unticked is absent."""
+    network_address: str | None = None
+    user_agent: str = ""
+    confirmed_at: datetime | None = _time()
+
+
+class Note(SQLModel, table=True):
+    """Small facts of the installation: the last pass, the schema's birth."""
+
+    __tablename__ = "note"
+
+    name: str = Field(primary_key=True)
+    value: dict[str, Any] = _json()
+
+
+# The same tables as Core sees them: queries read and write columns (`t.lead.c.stage`), never objects.
+_tables = SQLModel.metadata.tables
+lead: Table = _tables["lead"]
+lead_tag: Table = _tables["lead_tag"]
+consent: Table = _tables["consent"]
+suppression: Table = _tables["suppression"]
+import_run: Table = _tables["import_run"]
+cadence_version: Table = _tables["cadence_version"]
+cadence_state: Table = _tables["cadence_state"]
+enrollment: Table = _tables["enrollment"]
+link_set: Table = _tables["link_set"]
+message: Table = _tables["message"]
+event: Table = _tables["event"]
+verdict_change: Table = _tables["verdict_change"]
+hit: Table = _tables["hit"]
+decision: Table = _tables["decision"]
+score_ledger: Table = _tables["score_ledger"]
+stage_history: Table = _tables["stage_history"]
+assignment: Table = _tables["assignment"]
+experiment_state: Table = _tables["experiment_state"]
+alert: Table = _tables["alert"]
+alert_answer: Table = _tables["alert_answer"]
+spend: Table = _tables["spend"]
+form_view: Table = _tables["form_view"]
+opt_in: Table = _tables["opt_in"]
+note: Table = _tables["note"]
