@@ -18,12 +18,14 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
+from nurture.domain.problem import Problem
+
 LOCK_WAIT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
 
 
-class DatabaseUnavailable(Exception):
-    """The database can't be reached or opened; the message is one line for a person."""
+class DatabaseUnavailable(Problem):
+    """The database can't be reached or opened."""
 
 
 def fold(value: str) -> str:

@@ -476,7 +476,9 @@ class ExperimentState(SQLModel, table=True):
 class Alert(SQLModel, table=True):
     """A rep is told that a lead turned hot. One open alert a lead; new reasons join it.
 
-    `status`: open, claimed, snoozed, rejected, meeting, won, lost, closed. `told_at`: when the mail was queued.
+    `status`: open, claimed, snoozed, rejected, meeting, won, lost, closed; `notice` for a message to a rep that asks
+    for no answer. `rep` is empty until `hand_over` has routed it. `to` is whom a step named: sales, owner, a rep or
+    a channel. `told_at`: when its mail was queued.
     """
 
     __tablename__ = "alert"
@@ -494,7 +496,8 @@ class Alert(SQLModel, table=True):
 
     id: int | None = _key()
     lead_id: int = _ref()
-    rep: str
+    rep: str = ""
+    to: str = "sales"
     channel: str = "email"
     status: str = "open"
     rule: str

@@ -1,0 +1,26 @@
+"""The command `nurture`: gathers the groups; a Problem becomes one line on standard error and exit code 1."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from nurture.domain.problem import Problem
+
+app = typer.Typer(
+    name="nurture",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Follows up with leads: declarative cadences, honest delivery, every decision explained.",
+)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except Problem as problem:
+        typer.echo(f"nurture: {problem}", err=True)
+        sys.exit(1)

@@ -1,0 +1,31 @@
+"""Every decision, with its reason code and what fills its sentence: the past that `nurture why` tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from nurture.domain.reasons import Reason
+from nurture.store import tables as t
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewDecision:
+    """`detail` holds JSON-able values that the code's sentence names (see docs/reference/reasons.md)."""
+
+    lead_id: int
+    code: Reason
+    at: datetime
+    enrollment_id: int | None = None
+    cadence: str | None = None
+    step: str | None = None
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+def record_decisions(connection: Connection, decisions: Sequence[NewDecision]) -> None:
+    if decisions:
+        connection.execute(insert(t.decision), [{**each.__dict__, "code": each.code.value} for each in decisions])
