@@ -75,9 +75,12 @@ def insert_ignore(connection: Connection, table: Table) -> Insert:
     return statement
 
 
-def with_lock_skipped(statement: Any) -> Any:
-    """FOR UPDATE SKIP LOCKED; SQLite has no row locks and drops it, its writers being serialised anyway."""
-    return statement.with_for_update(skip_locked=True)
+def with_lock_skipped(statement: Any, *, of: Table | None = None) -> Any:
+    """FOR UPDATE SKIP LOCKED; SQLite has no row locks and drops it, its writers being serialised anyway.
+
+    `of` names the table whose rows are locked where others are joined from outside.
+    """
+    return statement.with_for_update(skip_locked=True, of=of)
 
 
 def _sqlite_engine(url: str, root: Path | None) -> Engine:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from nurture.domain.message import MessageKind
+from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
 
@@ -34,16 +34,16 @@ class NewMessage:
     give_up_at: datetime | None = None
 
 
-def queue_messages(connection: Connection, news: Sequence[NewMessage], *, now: datetime) -> list[int]:
-    """Commit intents; one that stands there already is left as it is. Returns the ids of the new rows."""
+def queue_intents(connection: Connection, news: Sequence[NewMessage], *, now: datetime) -> dict[str, int]:
+    """Commit intents: intent_key -> row id. One that stands there already is left as it is, and its id given."""
     if not news:
-        return []
+        return {}
     rows = [
         {
             **each.__dict__,
             "kind": each.kind.value,
             "recipient_domain": each.to_address.rpartition("@")[2].lower(),
-            "status": "queued",
+            "status": MessageStatus.QUEUED.value,
             "created_at": now,
             "not_before": now,
             "attempt": 0,
@@ -51,11 +51,16 @@ def queue_messages(connection: Connection, news: Sequence[NewMessage], *, now: d
         }
         for each in news
     ]
-    statement = insert_ignore(connection, t.message).returning(t.message.c.id)
-    return list(connection.scalars(statement, rows))
+    m = t.message.c
+    made = connection.execute(insert_ignore(connection, t.message).returning(m.intent_key, m.id), rows)
+    ids = {row.intent_key: row.id for row in made}
+    missing = [each.intent_key for each in news if each.intent_key not in ids]
+    if missing:
+        found = connection.execute(select(m.intent_key, m.id).where(m.intent_key.in_(missing)))
+        ids.update({row.intent_key: row.id for row in found})
+    return ids
 
 
-def queue_message(connection: Connection, new: NewMessage, *, now: datetime) -> int | None:
-    """Commit one intent; None when it stands there already."""
-    ids = queue_messages(connection, [new], now=now)
-    return ids[0] if ids else None
+def queue_message(connection: Connection, new: NewMessage, *, now: datetime) -> int:
+    """Commit one intent, or find the one that stands there already. Returns the row's id."""
+    return queue_intents(connection, [new], now=now)[new.intent_key]

@@ -205,6 +205,15 @@ class CadenceState(SQLModel, table=True):
     paused_by_hand: bool = False
 
 
+class CurrentLead(SQLModel, table=True):
+    """Leads who met the segment of an `only_future` cadence when it was first taken up: they never enter it."""
+
+    __tablename__ = "current_lead"
+
+    cadence: str = Field(primary_key=True)
+    lead_id: int = Field(sa_column=Column(BigKey, primary_key=True))
+
+
 class Enrollment(SQLModel, table=True):
     """One lead's run through one cadence, standing before `step`.
 
@@ -245,6 +254,7 @@ class Enrollment(SQLModel, table=True):
     late_from: datetime | None = _time()
     message_id: int | None = _ref(nullable=True)
     paused_at: datetime | None = _time()
+    resumed_at: datetime | None = _time()
     ended_at: datetime | None = _time()
     blocked_by: str | None = None
     """The reason code of what stands in the way now, for `why` and for recording a decision only when it changes."""
@@ -317,6 +327,8 @@ class Message(SQLModel, table=True):
     dotted_at: datetime | None = _time()
     sent_at: datetime | None = _time()
     ended_at: datetime | None = _time()
+    resent_at: datetime | None = _time()
+    """When a person decided that an `unknown` message goes again; its enrollment has gone on and awaits it no more."""
     reply_class: str | None = None
     reply: str | None = Field(default=None, sa_column=Column(Text))
     link_set: str | None = None
@@ -460,14 +472,19 @@ class Assignment(SQLModel, table=True):
 
 
 class ExperimentState(SQLModel, table=True):
-    """What `maintain` last learned of an experiment: the odds in force for the next assignments."""
+    """What `maintain` last learned of an experiment. `odds`, in force for the next assignments, names its arms.
+
+    `winner` is the arm that `expected_loss` settled on; `proven_arm` the one that the e-process proved, for good.
+    """
 
     __tablename__ = "experiment_state"
 
     experiment: str = Field(primary_key=True)
     odds: dict[str, Any] = _json()
+    metric: str = "click"
     e_value: float = 1.0
     winner: str | None = None
+    proven_arm: str | None = None
     proven_at: datetime | None = _time()
     overruled: str | None = None
     computed_at: datetime | None = _time(nullable=False)
@@ -565,6 +582,10 @@ class OptIn(SQLModel, table=True):
     """kind -> the text that was agreed to; a box left unticked is absent."""
     network_address: str | None = None
     user_agent: str = ""
+    basis: str = ""
+    """double_opt_in or express; empty when nothing but the offer was asked for."""
+    mailed_at: datetime | None = _time()
+    """When a mail for it was queued; NULL when the limits on mail to one address forbade it."""
     confirmed_at: datetime | None = _time()
 
 
@@ -586,6 +607,7 @@ suppression: Table = _tables["suppression"]
 import_run: Table = _tables["import_run"]
 cadence_version: Table = _tables["cadence_version"]
 cadence_state: Table = _tables["cadence_state"]
+current_lead: Table = _tables["current_lead"]
 enrollment: Table = _tables["enrollment"]
 link_set: Table = _tables["link_set"]
 message: Table = _tables["message"]

@@ -1,0 +1,87 @@
+"""Whether a message that is due may go now: the last look before an attempt, pure.
+
+An intent was decided by `decide`; hours may have passed since (a deferral, a stopped daemon), so window, holds, consent,
+suppression and the enrollment are looked at again. Its place in the frequency cap it has already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.message import MessageKind
+from nurture.domain.reasons import Reason
+
+PAUSED_LOOK = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """A message that is due, with what it depends on now. `opens_at`: its window's next opening (now, if open)."""
+
+    kind: MessageKind
+    transactional: bool
+    give_up_at: datetime | None
+    suppressed: str | None
+    consented: bool
+    enrollment_status: EnrollmentStatus | None
+    is_awaited: bool
+    hold_until: datetime | None
+    opens_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Go:
+    """Nothing is in the way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotNow:
+    until: datetime
+    code: Reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class Never:
+    """`failed` where the time to send is over, `canceled` where nobody wants it any more."""
+
+    code: Reason
+    why: str
+
+
+# What keeps even the mail that a person just asked for.
+ABSOLUTE_SUPPRESSIONS = frozenset({"complained", "erased", "bounced", "do_not_contact"})
+
+
+def clear(message: Waiting, now: datetime) -> Go | NotNow | Never:
+    """The decision for this attempt."""
+    if message.give_up_at is not None and message.give_up_at <= now:
+        return Never(code=Reason.FAILED, why="given up: it could not be delivered in time")
+    if message.kind is MessageKind.ALERT:
+        return Go()
+    if message.suppressed is not None and (
+        message.kind is MessageKind.STEP or message.suppressed in ABSOLUTE_SUPPRESSIONS
+    ):
+        return Never(code=Reason.CANCELED, why=f"suppressed: {message.suppressed}")
+    if message.kind is not MessageKind.STEP:
+        return Go()
+    return _clear_step(message, now)
+
+
+def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
+    if not message.consented:
+        return Never(code=Reason.CANCELED, why="no consent in force")
+    if message.enrollment_status is EnrollmentStatus.PAUSED:
+        return NotNow(until=now + PAUSED_LOOK, code=Reason.PAUSED)
+    if message.enrollment_status is not EnrollmentStatus.ACTIVE or not message.is_awaited:
+        return Never(code=Reason.CANCELED, why="its enrollment has ended")
+    if message.transactional:
+        return Go()
+    if message.hold_until is not None and message.hold_until > now:
+        return NotNow(until=message.hold_until, code=Reason.HELD)
+    if message.opens_at is None:
+        return Never(code=Reason.FAILED, why="its window never opens")
+    if message.opens_at > now:
+        return NotNow(until=message.opens_at, code=Reason.OUT_OF_WINDOW)
+    return Go()

@@ -1,0 +1,137 @@
+"""All stages of the pipeline with what they need, ready to be woken: by a clock, by `--once`, or by a rehearsal."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from nurture.authoring.workspace import Workspace
+from nurture.content.tokens import Tokens
+from nurture.pipeline.advance import AdvanceReport, Rules, advance
+from nurture.pipeline.deliver import Deliverer, DeliverReport
+from nurture.pipeline.enroll import EnrollReport, enroll, take_up_cadences
+from nurture.pipeline.hand_over import HandOverReport, hand_over
+from nurture.pipeline.maintain import maintain
+from nurture.pipeline.react import ReactReport, react
+from nurture.store.database import Database
+from nurture.store.segments import Asking
+
+QUIET_AFTER = 100
+"""Rounds of one `--once` pass at most; each round follows what the one before made due."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassReport:
+    """What one pass did; the fields of `run --once --json`."""
+
+    enrolled: int = 0
+    advanced: int = 0
+    sent: int = 0
+    deferred: int = 0
+    bounced: int = 0
+    failed: int = 0
+    canceled: int = 0
+    unknown: int = 0
+    events: int = 0
+    promoted: int = 0
+    alerts: int = 0
+
+
+class Stages:
+    """The stages over one database. `workspace` may be replaced while running; the next stage sees it."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        workspace: Workspace,
+        rules: Callable[[Workspace], Rules],
+        deliverer: Callable[[Workspace], Deliverer],
+        tokens: Tokens,
+        clock: Callable[[], datetime],
+        rng: random.Random,
+    ) -> None:
+        self._database = database
+        self._make_rules = rules
+        self._make_deliverer = deliverer
+        self._tokens = tokens
+        self._clock = clock
+        self._rng = rng
+        self.use(workspace)
+
+    def use(self, workspace: Workspace) -> None:
+        """Take up these files: new cadence versions are stored and those under way follow."""
+        self.workspace = workspace
+        self.rules = self._make_rules(workspace)
+        self.deliverer = self._make_deliverer(workspace)
+        take_up_cadences(
+            database=self._database,
+            cadences=workspace.cadences,
+            vocabulary=workspace.vocabulary,
+            asking=self._asking(),
+        )
+
+    def _asking(self) -> Asking:
+        return Asking(
+            now=self._clock(), half_life=self.rules.half_life, engagement_cap=self.rules.engagement_cap
+        )
+
+    def enroll(self) -> EnrollReport:
+        return enroll(database=self._database, vocabulary=self.workspace.vocabulary, asking=self._asking())
+
+    def advance(self) -> AdvanceReport:
+        return advance(database=self._database, rules=self.rules, now=self._clock())
+
+    async def deliver(self) -> DeliverReport:
+        return await self.deliverer.deliver()
+
+    def react(self) -> ReactReport:
+        return react(
+            database=self._database,
+            lifecycle=self.workspace.lifecycle,
+            vocabulary=self.workspace.vocabulary,
+            now=self._clock(),
+        )
+
+    def hand_over(self) -> HandOverReport:
+        return hand_over(
+            database=self._database,
+            lifecycle=self.workspace.lifecycle,
+            settings=self.workspace.settings,
+            vocabulary=self.workspace.vocabulary,
+            tokens=self._tokens,
+            rng=self._rng,
+            now=self._clock(),
+        )
+
+    def maintain(self) -> None:
+        maintain(database=self._database, cadences=self.workspace.cadences, now=self._clock(), rng=self._rng)
+
+    async def once(self) -> PassReport:
+        """Everything that is due now: round after round, until a round finds nothing left to do."""
+        total: Counter[str] = Counter()
+        await asyncio.to_thread(self.maintain)
+        for _ in range(QUIET_AFTER):
+            counts = await self._round()
+            total.update(counts)
+            if not any(counts.values()):
+                break
+        return PassReport(**{name: total[name] for name in PassReport.__dataclass_fields__})
+
+    async def _round(self) -> Counter[str]:
+        """react first, so that what readers did decides what is sent next."""
+        reports = [
+            await asyncio.to_thread(self.react),
+            await asyncio.to_thread(self.enroll),
+            await asyncio.to_thread(self.advance),
+            await asyncio.to_thread(self.hand_over),
+            await self.deliver(),
+        ]
+        counts: Counter[str] = Counter()
+        for report in reports:
+            counts.update({name: value for name, value in vars(report).items() if isinstance(value, int)})
+        return counts

@@ -1,0 +1,124 @@
+"""One writer for all connections: `dotted` marks and outcomes share transactions.
+
+While one commit is under way the next group gathers, so the number of commits follows the disk, not the number of
+messages. Outcomes ride along with the next group, or go by themselves after 50 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from nurture.store.database import Database
+from nurture.store.outbox import Dotted, Outcome, mark_dotted
+
+OUTCOME_DELAY_S = 0.05
+RETRY_S = 1.0
+
+log = structlog.get_logger()
+
+
+class CommitUnknown(Exception):
+    """The database did not confirm: the caller writes nothing more on the wire."""
+
+
+class GroupCommit:
+    """`record` writes outcomes with all that follows from them, in the transaction it is handed."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        owner: str,
+        clock: Callable[[], datetime],
+        reply_patience: timedelta,
+        record: Callable[..., None],
+    ) -> None:
+        self._database = database
+        self._owner = owner
+        self._clock = clock
+        self._reply_patience = reply_patience
+        self._record = record
+        self._dots: list[tuple[Dotted, asyncio.Future[float | None]]] = []
+        self._outcomes: list[Outcome] = []
+        self._arrived = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run())
+
+    async def dotted(self, mark: Dotted) -> float | None:
+        """Commit the mark. Returns the monotonic time at which its transaction began, or None: not allowed.
+
+        Raises CommitUnknown.
+        """
+        future: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+        self._dots.append((mark, future))
+        self._arrived.set()
+        return await future
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Committed with the next group, or soon."""
+        self._outcomes.append(outcome)
+        self._arrived.set()
+
+    async def close(self) -> None:
+        """Commit what is left and stop."""
+        self._closing = True
+        self._arrived.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._arrived.wait()
+            if not self._dots and not self._closing:
+                await self._linger()
+            self._arrived.clear()
+            dots, self._dots = self._dots, []
+            outcomes, self._outcomes = self._outcomes, []
+            if dots or outcomes:
+                await self._commit(dots, outcomes)
+            elif self._closing:
+                return
+            if self._closing:
+                self._arrived.set()
+
+    async def _linger(self) -> None:
+        """Only outcomes are here: give a group of marks the chance to take them along."""
+        for _ in range(5):
+            await asyncio.sleep(OUTCOME_DELAY_S / 5)
+            if self._dots or self._closing:
+                return
+
+    async def _commit(
+        self, dots: Sequence[tuple[Dotted, asyncio.Future[float | None]]], outcomes: list[Outcome]
+    ) -> None:
+        began = time.monotonic()
+        try:
+            allowed = await asyncio.to_thread(self._transact, [mark for mark, _ in dots], outcomes)
+        except SQLAlchemyError as error:
+            log.error("commit_failed", error=type(error).__name__, marks=len(dots), outcomes=len(outcomes))
+            for _, future in dots:
+                future.set_exception(CommitUnknown())
+            # writing an outcome twice changes nothing, so a commit of unknown result is simply repeated
+            self._outcomes = outcomes + self._outcomes
+            await asyncio.sleep(RETRY_S)
+            self._arrived.set()
+            return
+        for mark, future in dots:
+            if not future.done():
+                future.set_result(began if mark.message_row in allowed else None)
+
+    def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
+        now = self._clock()
+        with self._database.transaction() as connection:
+            if outcomes:
+                self._record(connection, outcomes, now=now)
+            if not marks:
+                return set()
+            return mark_dotted(
+                connection, marks, owner=self._owner, now=now, lease_until=now + self._reply_patience
+            )

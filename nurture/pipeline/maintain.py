@@ -1,0 +1,40 @@
+"""Stage 6, now and then: what keeps the installation in order. Each chore is a function; this file only calls them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from nurture.domain.cadence import Cadence
+from nurture.store.database import Database
+from nurture.store.experiments import experiments_in, learn
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaintainReport:
+    experiments: int
+    """Looked at."""
+    proven: tuple[str, ...]
+    """`cadence/step: arm`, for each proof that this pass found."""
+
+
+def maintain(
+    *, database: Database, cadences: Mapping[str, Cadence], now: datetime, rng: random.Random
+) -> MaintainReport:
+    """Every chore once; a second pass changes nothing."""
+    return look_at_experiments(database=database, cadences=cadences, now=now, rng=rng)
+
+
+def look_at_experiments(
+    *, database: Database, cadences: Mapping[str, Cadence], now: datetime, rng: random.Random
+) -> MaintainReport:
+    """Set the odds of every running experiment by its matured sends, one transaction each."""
+    running, proven = experiments_in(cadences.values()), []
+    for experiment in running:
+        with database.transaction() as connection:
+            arm = learn(connection, experiment, now=now, rng=rng)
+        if arm is not None:
+            proven.append(f"{experiment.key}: {arm}")
+    return MaintainReport(experiments=len(running), proven=tuple(proven))

@@ -1,0 +1,267 @@
+"""Enrollments as rows: who is due, who runs beside whom, and the guarded moves between states."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, select, update
+
+from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
+from nurture.domain.event import EventName, Verdict
+from nurture.domain.message import CAPPED, MessageKind, MessageStatus
+from nurture.domain.reasons import Reason
+from nurture.store import tables as t
+from nurture.store.database import insert_ignore, with_lock_skipped
+from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.suppressions import suppressed_among
+
+CHUNK = 500
+
+_LEAD_COLUMNS = (
+    "email",
+    "email_key",
+    "email_domain",
+    "timezone",
+    "country",
+    "stage",
+    "consented_at",
+    "consent_until",
+    "hold_until",
+    "hold_reason",
+    "owner",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placing:
+    """Where an enrollment stands after a look at it; written back guarded by `active`."""
+
+    enrollment_id: int
+    step: str | None
+    due_at: datetime | None
+    since_at: datetime
+    ready_at: datetime | None
+    late_from: datetime | None
+    message_id: int | None
+    blocked_by: str | None
+
+
+def enroll_leads(
+    connection: Connection, lead_ids: Sequence[int], *, values: Mapping[str, Any], now: datetime
+) -> list[tuple[int, int]]:
+    """New enrollments (lead, cadence, run) as (id, lead_id); one that exists is left alone, by unique key."""
+    made: list[tuple[int, int]] = []
+    for start in range(0, len(lead_ids), CHUNK):
+        rows = [
+            {
+                **values,
+                "lead_id": lead_id,
+                "status": EnrollmentStatus.ACTIVE.value,
+                "visit": 1,
+                "enrolled_at": now,
+                "since_at": now,
+                "due_at": now,
+            }
+            for lead_id in lead_ids[start : start + CHUNK]
+        ]
+        statement = insert_ignore(connection, t.enrollment).returning(t.enrollment.c.id, t.enrollment.c.lead_id)
+        made.extend((row.id, row.lead_id) for row in connection.execute(statement, rows))
+    return made
+
+
+def claim_due(connection: Connection, *, now: datetime, limit: int) -> list[Any]:
+    """Active enrollments that are due, with what their leads bring; both rows stay locked until the commit."""
+    e, lead = t.enrollment, t.lead
+    statement = (
+        select(e, *(lead.c[name].label(f"lead_{name}") for name in _LEAD_COLUMNS))
+        .join(lead, lead.c.id == e.c.lead_id)
+        .where(e.c.status == EnrollmentStatus.ACTIVE.value, e.c.due_at <= now)
+        .order_by(e.c.due_at, e.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(with_lock_skipped(statement)))
+
+
+def settle(connection: Connection, placings: Sequence[Placing]) -> None:
+    """Write where the enrollments stand now; one that ended meanwhile is left alone."""
+    if not placings:
+        return
+    e = t.enrollment
+    names = [name for name in Placing.__dataclass_fields__ if name != "enrollment_id"]
+    connection.execute(
+        update(e)
+        .where(e.c.id == bindparam("b_enrollment_id"), e.c.status == EnrollmentStatus.ACTIVE.value)
+        .values({name: bindparam(f"b_{name}") for name in names}),
+        [{f"b_{name}": getattr(each, name) for name in Placing.__dataclass_fields__} for each in placings],
+    )
+
+
+def end(
+    connection: Connection, enrollment_ids: Sequence[int], *, reason: str | None, now: datetime
+) -> list[tuple[int, int]]:
+    """Complete (no reason) or exit running enrollments. Returns (id, lead_id) of those that ended by this call."""
+    status = EnrollmentStatus.COMPLETED if reason is None else EnrollmentStatus.EXITED
+    e = t.enrollment
+    ended: list[tuple[int, int]] = []
+    for start in range(0, len(enrollment_ids), CHUNK):
+        rows = connection.execute(
+            update(e)
+            .where(
+                e.c.id.in_(enrollment_ids[start : start + CHUNK]),
+                e.c.status.in_([each.value for each in RUNNING]),
+            )
+            .values(status=status.value, exit_reason=reason, ended_at=now, due_at=None, blocked_by=None)
+            .returning(e.c.id, e.c.lead_id)
+        )
+        ended.extend((row.id, row.lead_id) for row in rows)
+    if reason is not None:
+        cancel_waiting(connection, [enrollment_id for enrollment_id, _ in ended], now=now)
+    return ended
+
+
+def cancel_waiting(connection: Connection, enrollment_ids: Sequence[int], *, now: datetime) -> None:
+    """Cancel the messages of these enrollments that are not yet on their way."""
+    m = t.message
+    for start in range(0, len(enrollment_ids), CHUNK):
+        connection.execute(
+            update(m)
+            .where(
+                m.c.enrollment_id.in_(enrollment_ids[start : start + CHUNK]),
+                m.c.status.in_([MessageStatus.QUEUED.value, MessageStatus.DEFERRED.value]),
+            )
+            .values(status=MessageStatus.CANCELED.value, ended_at=now)
+        )
+
+
+def recent_sends(connection: Connection, lead_ids: Iterable[int], *, since: datetime) -> dict[int, list[datetime]]:
+    """What takes a place in each lead's frequency cap since that moment."""
+    m, sends = t.message, defaultdict(list)
+    ids = sorted(set(lead_ids))
+    at = func.coalesce(m.c.sent_at, m.c.created_at).label("at")
+    for start in range(0, len(ids), CHUNK):
+        rows = connection.execute(
+            select(m.c.lead_id, m.c.sent_at, m.c.created_at).where(
+                m.c.lead_id.in_(ids[start : start + CHUNK]),
+                m.c.kind == MessageKind.STEP.value,
+                m.c.transactional.is_(None),
+                m.c.status.in_([each.value for each in CAPPED]),
+                at > since,
+            )
+        )
+        for row in rows:
+            sends[row.lead_id].append(row.sent_at or row.created_at)
+    return sends
+
+
+def message_states(connection: Connection, message_ids: Iterable[int]) -> dict[int, MessageStatus]:
+    ids, states = sorted(set(message_ids)), {}
+    for start in range(0, len(ids), CHUNK):
+        rows = connection.execute(
+            select(t.message.c.id, t.message.c.status).where(t.message.c.id.in_(ids[start : start + CHUNK]))
+        )
+        states.update({row.id: MessageStatus(row.status) for row in rows})
+    return states
+
+
+_SUPPRESSION_EXITS = {
+    "unsubscribed": ExitReason.UNSUBSCRIBED,
+    "bounced": ExitReason.BOUNCED,
+    "complained": ExitReason.COMPLAINED,
+    "erased": ExitReason.ERASED,
+}
+
+
+def forced_exits(connection: Connection, rows: Sequence[Any], *, now: datetime) -> dict[int, ExitReason]:
+    """enrollment id -> the built-in exit that holds: suppression, no consent, a human reply to this enrollment."""
+    suppressed = suppressed_among(connection, sorted({row.lead_email_key for row in rows}))
+    exits: dict[int, ExitReason] = {}
+    for row in rows:
+        reason = suppressed.get(row.lead_email_key)
+        if reason is not None:
+            exits[row.id] = _SUPPRESSION_EXITS.get(reason, ExitReason.SUPPRESSED)
+        elif row.lead_consented_at is None or (row.lead_consent_until is not None and row.lead_consent_until <= now):
+            exits[row.id] = ExitReason.NO_CONSENT
+    event = t.event
+    replied = connection.scalars(
+        select(event.c.enrollment_id)
+        .where(
+            event.c.enrollment_id.in_([row.id for row in rows]),
+            event.c.kind == EventName.REPLIED.value,
+            event.c.verdict == Verdict.HUMAN.value,
+        )
+        .distinct()
+    )
+    for enrollment_id in replied:
+        exits.setdefault(enrollment_id, ExitReason.REPLIED)
+    return exits
+
+
+def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -> None:
+    """Of a lead's enrollments let only the one of highest priority run; equal ones run by enrollment time.
+
+    Those of `concurrent` cadences run beside the others. What was due while it was paused is due when it resumes.
+    """
+    ids = sorted(set(lead_ids))
+    e = t.enrollment
+    for start in range(0, len(ids), CHUNK):
+        rows = connection.execute(
+            select(e.c.id, e.c.lead_id, e.c.cadence, e.c.status)
+            .where(
+                e.c.lead_id.in_(ids[start : start + CHUNK]),
+                e.c.status.in_([each.value for each in RUNNING]),
+                e.c.concurrent.is_(False),
+            )
+            .order_by(e.c.lead_id, e.c.priority.desc(), e.c.enrolled_at, e.c.id)
+        ).all()
+        _pause_and_resume(connection, rows, now=now)
+
+
+def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datetime) -> None:
+    first: dict[int, Any] = {}
+    paused, resumed, decisions = [], [], []
+    for row in rows:
+        ahead = first.setdefault(row.lead_id, row)
+        if ahead is row and row.status == EnrollmentStatus.PAUSED.value:
+            resumed.append(row.id)
+        elif ahead is not row and row.status == EnrollmentStatus.ACTIVE.value:
+            paused.append(row.id)
+            decisions.append(
+                NewDecision(
+                    lead_id=row.lead_id,
+                    enrollment_id=row.id,
+                    cadence=row.cadence,
+                    code=Reason.PAUSED,
+                    at=now,
+                    detail={"by": ahead.cadence},
+                )
+            )
+    e = t.enrollment
+    if paused:
+        connection.execute(
+            update(e)
+            .where(e.c.id.in_(paused), e.c.status == EnrollmentStatus.ACTIVE.value)
+            .values(status=EnrollmentStatus.PAUSED.value, paused_at=now, blocked_by=Reason.PAUSED.value)
+        )
+    if resumed:
+        connection.execute(
+            update(e)
+            .where(e.c.id.in_(resumed), e.c.status == EnrollmentStatus.PAUSED.value)
+            .values(status=EnrollmentStatus.ACTIVE.value, paused_at=None, resumed_at=now, blocked_by=None, due_at=now)
+        )
+    record_decisions(connection, decisions)
+
+
+def paused_too_long(connection: Connection, *, now: datetime, max_pause: timedelta, limit: int) -> list[int]:
+    """Enrollments that others of higher priority have kept waiting longer than `max_pause`."""
+    e = t.enrollment
+    return list(
+        connection.scalars(
+            select(e.c.id)
+            .where(e.c.status == EnrollmentStatus.PAUSED.value, e.c.paused_at < now - max_pause)
+            .limit(limit)
+        )
+    )

@@ -1,0 +1,51 @@
+"""A lead as templates see it: its fields without blanks, custom fields inside, and nothing of the engine's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nurture.store import tables as t
+
+# What a template may say after `lead.`; `custom.X` stands beside them.
+LEAD_FIELDS = (
+    "email",
+    "first_name",
+    "last_name",
+    "title",
+    "company",
+    "phone",
+    "country",
+    "timezone",
+    "language",
+    "source",
+    "channel",
+    "campaign",
+    "offer",
+    "persona",
+    "partner",
+    "owner",
+    "stage",
+    "fit",
+    "created_at",
+)
+LEAD_COLUMNS = [t.lead.c.id, t.lead.c.custom, *(t.lead.c[name] for name in LEAD_FIELDS)]
+
+
+def lead_view(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping that templates get; a field the lead lacks, a blank one included, is absent."""
+    view = {name: row[name] for name in LEAD_FIELDS if row[name] not in (None, "")}
+    view["custom"] = {name: value for name, value in (row["custom"] or {}).items() if value not in (None, "")}
+    return view
+
+
+def lead_views(connection: Connection, lead_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """id -> the mapping that templates get."""
+    ids, views = sorted(set(lead_ids)), {}
+    for start in range(0, len(ids), 500):
+        rows = connection.execute(select(*LEAD_COLUMNS).where(t.lead.c.id.in_(ids[start : start + 500])))
+        for row in rows.mappings():
+            views[row["id"]] = lead_view(row)
+    return views

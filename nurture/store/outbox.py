@@ -1,0 +1,334 @@
+"""The guarded moves of a message from claim to outcome: each write names the owner and lease epoch it relies on.
+
+    queued, deferred --claim--> sending --mark_dotted--> sending (dotted) --record--> sent, bounced, deferred, failed
+                                   │ lease over, no dot written      -> deferred, the next epoch tries again
+                                   └ lease over after mark_dotted    -> unknown, never sent again by itself
+
+A write that matches no row means that somebody else decided meanwhile; the caller then says nothing more on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, literal, not_, or_, select, tuple_, update
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.message import WAITING, MessageKind, MessageStatus
+from nurture.store import tables as t
+from nurture.store.database import insert_ignore, with_lock_skipped
+from nurture.store.lead_facts import LEAD_FIELDS
+
+_WAITING = [status.value for status in WAITING]
+# Only these reasons keep the mail that a person just asked for (an opt-in, an offer) from them.
+_ABSOLUTE = ("complained", "erased", "bounced", "do_not_contact")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Who claims, and until when."""
+
+    owner: str
+    until: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dotted:
+    """What must be stored before the dot: the claim it stands on, and what the letter turned out to be."""
+
+    message_row: int
+    epoch: int
+    subject: str
+    link_set: str | None
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt ended. `not_before` only for deferred."""
+
+    message_row: int
+    epoch: int
+    status: MessageStatus
+    reply_class: str | None = None
+    reply: str | None = None
+    not_before: datetime | None = None
+
+
+def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[Any]:
+    """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on."""
+    m, lead, e = t.message, t.lead, t.enrollment
+    statement = (
+        select(
+            m,
+            *(lead.c[name].label(f"lead_{name}") for name in LEAD_FIELDS),
+            lead.c.custom.label("lead_custom"),
+            lead.c.email_key.label("lead_email_key"),
+            lead.c.email_domain.label("lead_email_domain"),
+            lead.c.consented_at.label("lead_consented_at"),
+            lead.c.consent_until.label("lead_consent_until"),
+            lead.c.hold_until.label("lead_hold_until"),
+            lead.c.hold_reason.label("lead_hold_reason"),
+            e.c.status.label("enrollment_status"),
+            e.c.message_id.label("awaited_message"),
+        )
+        .outerjoin(lead, lead.c.id == m.c.lead_id)
+        .outerjoin(e, e.c.id == m.c.enrollment_id)
+        .where(m.c.status.in_(_WAITING), m.c.not_before <= now)
+        .order_by(m.c.not_before, m.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(with_lock_skipped(statement, of=m)))
+
+
+def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) -> list[int]:
+    """Take these messages (row id -> Message-ID header) for one attempt each. Returns those that were free."""
+    if not message_ids:
+        return []
+    m = t.message
+    claimed = list(
+        connection.scalars(
+            update(m)
+            .where(m.c.id.in_(list(message_ids)), m.c.status.in_(_WAITING))
+            .values(
+                status=MessageStatus.SENDING.value,
+                attempt=m.c.attempt + 1,
+                lease_epoch=m.c.lease_epoch + 1,
+                lease_owner=lease.owner,
+                lease_until=lease.until,
+                dotted_at=None,
+            )
+            .returning(m.c.id)
+        )
+    )
+    if claimed:
+        connection.execute(
+            update(m)
+            .where(m.c.id == bindparam("b_id"), m.c.message_id.is_(None))
+            .values(message_id=bindparam("b_header")),
+            [{"b_id": row, "b_header": message_ids[row]} for row in claimed],
+        )
+    return claimed
+
+
+def postpone(connection: Connection, moments: Mapping[int, datetime]) -> None:
+    """Waiting messages that may not go now: look again then."""
+    if moments:
+        m = t.message
+        connection.execute(
+            update(m)
+            .where(m.c.id == bindparam("b_id"), m.c.status.in_(_WAITING))
+            .values(not_before=bindparam("b_until")),
+            [{"b_id": row, "b_until": until} for row, until in moments.items()],
+        )
+
+
+def give_up(connection: Connection, rows: Sequence[int], status: MessageStatus, *, why: str, now: datetime) -> None:
+    """Waiting messages that will not go any more: canceled, or failed."""
+    if rows:
+        m = t.message
+        connection.execute(
+            update(m)
+            .where(m.c.id.in_(rows), m.c.status.in_(_WAITING))
+            .values(status=status.value, reply=why, ended_at=now)
+        )
+        wake_awaiting(connection, rows, now=now)
+
+
+def mark_dotted(
+    connection: Connection, batch: Sequence[Dotted], *, owner: str, now: datetime, lease_until: datetime
+) -> set[int]:
+    """Commit point 3 of the promise. Returns the rows whose final dot may be written; for all others it may not.
+
+    Guarded by owner and epoch, and by what may have changed since the claim: suppression, consent, the enrollment.
+    """
+    m = t.message
+    allowed = set(
+        connection.scalars(
+            update(m)
+            .where(
+                tuple_(m.c.id, m.c.lease_epoch).in_([(each.message_row, each.epoch) for each in batch]),
+                m.c.lease_owner == owner,
+                m.c.status == MessageStatus.SENDING.value,
+                m.c.dotted_at.is_(None),
+                _still_wanted(now),
+            )
+            .values(dotted_at=now, lease_until=lease_until)
+            .returning(m.c.id)
+        )
+    )
+    letters = [each for each in batch if each.message_row in allowed]
+    link_sets = {each.link_set: list(each.links) for each in letters if each.link_set is not None}
+    if link_sets:
+        connection.execute(
+            insert_ignore(connection, t.link_set),
+            [{"digest": digest, "urls": urls} for digest, urls in sorted(link_sets.items())],
+        )
+    if letters:
+        connection.execute(
+            update(m)
+            .where(m.c.id == bindparam("b_id"))
+            .values(subject=bindparam("b_subject"), link_set=bindparam("b_links")),
+            [{"b_id": each.message_row, "b_subject": each.subject, "b_links": each.link_set} for each in letters],
+        )
+    return allowed
+
+
+def _still_wanted(now: datetime) -> ColumnElement[bool]:
+    """The reader has not left since the claim. Mail that a person just asked for bows to absolute reasons only."""
+    m, lead, s, e = t.message.c, t.lead, t.suppression.c, t.enrollment
+    suppressed = exists(
+        select(1)
+        .select_from(t.suppression.join(lead, lead.c.id == m.lead_id))
+        .where(
+            s.lifted_at.is_(None),
+            or_(s.address_key == lead.c.email_key, s.address_key == literal("@").concat(lead.c.email_domain)),
+            or_(m.kind == MessageKind.STEP.value, s.reason.in_(_ABSOLUTE)),
+        )
+        .correlate(t.message)
+    )
+    consented = exists(
+        select(1)
+        .where(
+            lead.c.id == m.lead_id,
+            lead.c.consented_at.is_not(None),
+            or_(lead.c.consent_until.is_(None), lead.c.consent_until > now),
+        )
+        .correlate(t.message)
+    )
+    enrolled = exists(
+        select(1)
+        .where(e.c.id == m.enrollment_id, e.c.status == EnrollmentStatus.ACTIVE.value)
+        .correlate(t.message)
+    )
+    return or_(
+        m.kind == MessageKind.ALERT.value,
+        and_(m.kind == MessageKind.STEP.value, not_(suppressed), consented, enrolled),
+        and_(m.kind.in_([MessageKind.CONFIRMATION.value, MessageKind.DELIVERY.value]), not_(suppressed)),
+    )
+
+
+def record_outcomes(
+    connection: Connection, outcomes: Sequence[Outcome], *, owner: str, now: datetime
+) -> list[Outcome]:
+    """Commit point 5, guarded by owner and epoch, also over `unknown`. Returns those that were written."""
+    m = t.message
+    written = []
+    for status in {each.status for each in outcomes}:
+        group = [each for each in outcomes if each.status is status]
+        ended = status is not MessageStatus.DEFERRED
+        done = set(
+            connection.scalars(
+                update(m)
+                .where(
+                    tuple_(m.c.id, m.c.lease_epoch).in_([(each.message_row, each.epoch) for each in group]),
+                    m.c.lease_owner == owner,
+                    m.c.status.in_([MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value]),
+                )
+                .values(
+                    status=status.value,
+                    lease_until=None,
+                    sent_at=now if status is MessageStatus.SENT else m.c.sent_at,
+                    ended_at=now if ended else None,
+                    dotted_at=m.c.dotted_at if ended else None,  # a refusal ends the attempt
+                )
+                .returning(m.c.id)
+            )
+        )
+        written.extend(each for each in group if each.message_row in done)
+    _write_replies(connection, written)
+    wake_awaiting(
+        connection, [each.message_row for each in written if each.status is not MessageStatus.DEFERRED], now=now
+    )
+    return written
+
+
+def _write_replies(connection: Connection, outcomes: Sequence[Outcome]) -> None:
+    told = [each for each in outcomes if each.reply is not None or each.not_before is not None]
+    if told:
+        m = t.message
+        connection.execute(
+            update(m)
+            .where(m.c.id == bindparam("b_id"))
+            .values(
+                reply_class=bindparam("b_class"),
+                reply=bindparam("b_reply"),
+                not_before=func.coalesce(bindparam("b_before"), m.c.not_before),
+            ),
+            [
+                {
+                    "b_id": each.message_row,
+                    "b_class": each.reply_class,
+                    "b_reply": each.reply,
+                    "b_before": each.not_before,
+                }
+                for each in told
+            ],
+        )
+
+
+def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
+    """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
+    if message_rows:
+        e = t.enrollment
+        connection.execute(
+            update(e)
+            .where(e.c.message_id.in_(message_rows), e.c.status.in_(["active", "paused"]))
+            .values(due_at=now, since_at=now)
+        )
+
+
+def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> None:
+    """Claimed messages that still wait for a connection keep their lease."""
+    m = t.message
+    for start in range(0, len(message_rows), 500):
+        connection.execute(
+            update(m)
+            .where(
+                m.c.id.in_(message_rows[start : start + 500]),
+                m.c.lease_owner == lease.owner,
+                m.c.status == MessageStatus.SENDING.value,
+                m.c.dotted_at.is_(None),
+            )
+            .values(lease_until=lease.until)
+        )
+
+
+def end_leases(
+    connection: Connection, *, now: datetime, grace: timedelta, dead_owners_only: str | None, limit: int = 1000
+) -> tuple[list[int], list[Any]]:
+    """Decide the messages of owners that are gone. Returns (tried again, unknown): row ids, and rows.
+
+    `dead_owners_only`: this process's own name where it knows that no other lives (it holds the installation's lock);
+    then every lease of another owner is over at once. Otherwise a lease is over `grace` after it ended.
+    """
+    m = t.message
+    over = m.c.lease_until < now - grace
+    if dead_owners_only is not None:
+        over = or_(over, m.c.lease_owner != dead_owners_only)
+    rows = connection.execute(
+        with_lock_skipped(
+            select(m.c.id, m.c.lead_id, m.c.enrollment_id, m.c.cadence, m.c.step, m.c.dotted_at)
+            .where(m.c.status == MessageStatus.SENDING.value, over)
+            .limit(limit)
+        )
+    ).all()
+    again = [row.id for row in rows if row.dotted_at is None]
+    unknown = [row for row in rows if row.dotted_at is not None]
+    if again:
+        connection.execute(
+            update(m)
+            .where(m.c.id.in_(again), m.c.status == MessageStatus.SENDING.value, m.c.dotted_at.is_(None))
+            .values(status=MessageStatus.DEFERRED.value, not_before=now, lease_owner=None, lease_until=None)
+        )
+    if unknown:
+        connection.execute(
+            update(m)
+            .where(m.c.id.in_([row.id for row in unknown]), m.c.status == MessageStatus.SENDING.value)
+            .values(status=MessageStatus.UNKNOWN.value, ended_at=now)
+        )
+        wake_awaiting(connection, [row.id for row in unknown], now=now)
+    return again, unknown
