@@ -1,90 +1,152 @@
-"""config.toml as frozen values. Keys are validated strictly; secrets are resolved here and shown nowhere.
+"""config.toml as frozen values. Keys are validated strictly, and every mistake has its line and column.
 
-A secret is written `env:NAME` or `file:PATH` and becomes a `SecretStr` when the settings are resolved, so that
-`check`, which needs no secret, can read a config whose secrets live elsewhere.
+A secret is written `env:NAME` or `file:PATH` and is looked up where it is used (`resolve_secret`), so that `check`,
+which needs no secret, can read a config whose secrets live elsewhere. Nothing here holds or shows a secret.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from datetime import timedelta
-from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
-from nurture.domain.cadence import FrequencyCap, Window
-from nurture.domain.spans import parse_cap, parse_duration, parse_rate
-from nurture.domain.windows import parse_window
+from nurture.documents.document import Document
+from nurture.documents.finding import Finding, has_errors
+from nurture.documents.nearest import suggest
+from nurture.documents.strict import Strict, validate
+from nurture.documents.toml_file import read_toml
+from nurture.documents.values import (
+    Cap,
+    Duration,
+    Name,
+    PerSecond,
+    SecretOrText,
+    SecretRef,
+    Text,
+    WindowText,
+    Zone,
+)
+from nurture.domain.cadence import Window
+from nurture.domain.mailbox import read_mailbox
+from nurture.domain.problem import Problem
+from nurture.domain.stages import Stage
+
+CONFIG = "config.toml"
 
 
-class Strict(BaseModel):
-    """Frozen, and an unknown key is an error."""
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"'{value}' is no web address: use e.g. 'https://mail.acme.example'")
+    return value.rstrip("/")
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
-
-def _known_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(f"unknown time zone '{value}': use a name such as 'Europe/Berlin'")
+def _listener(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError(f"'{value}' is no address to listen on: use HOST:PORT, e.g. '127.0.0.1:8080'")
     return value
 
 
-def _secret_reference(value: Any) -> Any:
-    if isinstance(value, str) and not re.match(r"^(env|file):.+", value):
-        raise ValueError("a secret is never written here: use 'env:NAME' or 'file:PATH'")
+def _database_url(value: str) -> str:
+    if not re.match(r"^(sqlite:///.+|postgres(ql)?(\+psycopg)?://|env:.+|file:.+)", value):
+        raise ValueError(
+            f"'{_without_password(value)}' is no database: use sqlite:///FILE or postgresql://USER@HOST/NAME"
+        )
     return value
 
 
-def _cap(value: Any) -> Any:
-    return parse_cap(value) if isinstance(value, str) else value
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^@/]*@", "//…@", url)
 
 
-def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else value
+def _mailbox(value: str) -> str:
+    read_mailbox(value)
+    return value
 
 
-def _rate(value: Any) -> Any:
-    return parse_rate(value) if isinstance(value, str) else value
+def _country(value: str) -> str:
+    if not re.match(r"^[A-Z]{2}$", value):
+        raise ValueError(f"'{value}' is no country: use two capitals such as 'DE'")
+    return value
 
 
-def _window(value: Any) -> Any:
-    return value if isinstance(value, Window) else parse_window(value)
+def _host_name(value: str) -> str:
+    if not re.match(r"^(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+$", value):
+        raise ValueError(f"'{value}' is no domain: use e.g. 'bounces.acme.example'")
+    return value
 
 
-Zone = Annotated[str, AfterValidator(_known_zone)]
-SecretRef = Annotated[str, BeforeValidator(_secret_reference)]
-Cap = Annotated[FrequencyCap, BeforeValidator(_cap)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-PerSecond = Annotated[float, BeforeValidator(_rate)]
-"""Messages a second, written '50 per second' or '600 per minute'."""
-WindowText = Annotated[Window, BeforeValidator(_window)]
+def _away(value: str) -> str:
+    first, _, last = value.partition(" to ")
+    if _day(first) > _day(last or first):
+        raise ValueError(f"'{value}' ends before it begins")
+    return value
+
+
+def _extra_holiday(value: str) -> str:
+    day, _, country = value.partition(" ")
+    _day(day)
+    if country:
+        _country(country)
+    return value
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"'{text}' is no day: use e.g. '2026-12-24'") from None
+
+
+def _goal(value: str) -> str:
+    if not re.match(r"^\d+ per (day|week|month|quarter|year)$", value):
+        raise ValueError(f"'{value}' is no goal: use e.g. '400 per month'")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+Listener = Annotated[str, AfterValidator(_listener)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+Country = Annotated[str, AfterValidator(_country)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+Away = Annotated[str, AfterValidator(_away)]
+ExtraHoliday = Annotated[str, AfterValidator(_extra_holiday)]
+Goal = Annotated[str, AfterValidator(_goal)]
+Filled = Annotated[str, Field(min_length=1)]
 
 
 class Workspace(Strict):
-    name: str
-    public_url: str
-    postal_address: str
+    name: Filled
+    public_url: WebAddress
+    postal_address: Filled
     timezone: Zone = "UTC"
-    country: str | None = None
-    language: str = "en"
-    secret_key: SecretRef | list[SecretRef] = "env:NURTURE_SECRET_KEY"
+    country: Country | None = None
+    language: Annotated[str, Field(min_length=2)] = "en"
+    secret_key: SecretRef | Annotated[list[SecretRef], Field(min_length=1)] = "env:NURTURE_SECRET_KEY"  # noqa: S105  a reference
 
 
 class DatabaseSettings(Strict):
-    url: str = "sqlite:///nurture.db"
+    url: DatabaseUrl = "sqlite:///nurture.db"
 
 
 class Web(Strict):
-    public: str = "127.0.0.1:8080"
-    private: str = "127.0.0.1:8081"
-    trusted_proxies: list[str] = ["127.0.0.1"]
+    public: Listener = "127.0.0.1:8080"
+    private: Listener = "127.0.0.1:8081"
+    trusted_proxies: list[Text] = Field(default=["127.0.0.1"])
 
 
 class Api(Strict):
-    write_keys: list[SecretRef] = []
-    browser_keys: list[SecretRef] = []
-    browser_events: list[str] = []
+    write_keys: list[SecretRef] = Field(default=[])
+    browser_keys: list[SecretRef] = Field(default=[])
+    browser_events: list[Text] = Field(default=[])
 
 
 TrackingMode = Literal["always", "consent", "hygiene", "never"]
@@ -93,18 +155,25 @@ TrackingMode = Literal["always", "consent", "hygiene", "never"]
 class Tracking(Strict):
     opens: TrackingMode = "always"
     clicks: TrackingMode = "always"
-    utm: dict[str, str] = {}
-    own_domains: list[str] = []
+    utm: dict[str, Text] = Field(default={})
+    own_domains: list[Text] = Field(default=[])
 
 
 class Smtp(Strict):
-    host: str
+    host: Filled
     port: int = Field(default=587, ge=1, le=65535)
     security: Literal["none", "starttls", "tls"] = "starttls"
-    username: str | None = None
+    username: Text | None = None
     password: SecretRef | None = None
     connections: int = Field(default=8, ge=1, le=1000)
     rate: PerSecond | None = None
+
+
+class Esp(Strict):
+    """An HTTP provider instead of SMTP."""
+
+    provider: Literal["ses", "sendgrid", "mailgun", "postmark", "brevo"]
+    api_key: SecretRef
 
 
 class WarmUp(Strict):
@@ -113,17 +182,18 @@ class WarmUp(Strict):
 
 
 class Sender(Strict):
-    from_: str = Field(alias="from")
-    reply_to: str | None = None
-    smtp: str = "primary"
-    bounce_domain: str | None = None
+    from_: Mailbox = Field(alias="from")
+    reply_to: Mailbox | None = None
+    smtp: Text = "primary"
+    esp: Text | None = None
+    bounce_domain: HostName | None = None
     daily: int | None = Field(default=None, ge=1)
     warm_up: WarmUp | None = None
-    tracking_domain: str | None = None
+    tracking_domain: HostName | None = None
 
 
 class DkimKey(Strict):
-    selector: str
+    selector: Filled
     key: SecretRef
 
 
@@ -133,46 +203,59 @@ class DomainLimits(Strict):
 
 
 class Inbox(Strict):
-    kind: Literal["maildir"] = "maildir"
-    path: str
+    """Where replies, bounces and complaints arrive: a maildir's `path`, or an IMAP account."""
+
+    kind: Literal["maildir", "imap"] = "maildir"
+    path: Text | None = None
+    host: Text | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    security: Literal["none", "starttls", "tls"] = "tls"
+    username: Text | None = None
+    password: SecretRef | None = None
+    folder: Text = "INBOX"
+
+
+class Hook(Strict):
+    provider: Literal["ses", "sendgrid", "mailgun", "postmark", "brevo"]
+    secret: SecretRef | None = None
 
 
 class Rep(Strict):
-    name: str
-    email: str
+    name: Filled
+    email: Mailbox
     timezone: Zone | None = None
     weight: float = Field(default=1, ge=0)
     capacity: int | None = Field(default=None, ge=0)
-    sender: str | None = None
-    title: str | None = None
-    phone: str | None = None
-    meeting_url: str | None = None
-    away: list[str] = []
+    sender: Text | None = None
+    title: Text | None = None
+    phone: Text | None = None
+    meeting_url: WebAddress | None = None
+    away: list[Away] = Field(default=[])
 
 
 class AlertChannel(Strict):
     kind: Literal["slack", "webhook"]
-    url: SecretRef | str
+    url: SecretOrText
     secret: SecretRef | None = None
-    digest: str | None = None
+    digest: Text | None = None
 
 
 FieldType = Literal["text", "number", "date", "datetime", "boolean"] | list[str]
 
 
 class Limits(Strict):
-    per_lead: list[Cap] = []
-    enroll_at_once: int = 5000
+    per_lead: list[Cap] = Field(default=[])
+    enroll_at_once: int = Field(default=5000, ge=1)
 
 
 class Sending(Strict):
-    sender: str
+    sender: Text
     window: WindowText = Window()
-    hold_over: int = 1000
+    hold_over: int = Field(default=1000, ge=1)
 
 
 class HolidaySettings(Strict):
-    extra: list[str] = []
+    extra: list[ExtraHoliday] = Field(default=[])
 
 
 class Retention(Strict):
@@ -193,18 +276,110 @@ class Settings(Strict):
     web: Web = Web()
     api: Api = Api()
     tracking: Tracking = Tracking()
-    smtp: dict[str, Smtp]
-    senders: dict[str, Sender]
-    dkim: dict[str, DkimKey | list[DkimKey]] = {}
-    domains: dict[str, DomainLimits] = {}
-    inbox: dict[str, Inbox] = {}
-    reps: dict[str, Rep] = {}
-    alerts: dict[str, AlertChannel] = {}
-    topics: dict[str, str] = {}
-    fields: dict[str, FieldType] | None = None
+    smtp: dict[Name, Smtp] = Field(default={})
+    esp: dict[Name, Esp] = Field(default={})
+    senders: Annotated[dict[Name, Sender], Field(min_length=1)]
+    dkim: dict[str, DkimKey | list[DkimKey]] = Field(default={})
+    domains: dict[str, DomainLimits] = Field(default={})
+    inbox: dict[Name, Inbox] = Field(default={})
+    hooks: dict[Name, Hook] = Field(default={})
+    reps: dict[Name, Rep] = Field(default={})
+    alerts: dict[Name, AlertChannel] = Field(default={})
+    topics: dict[Name, Text] = Field(default={})
+    fields: dict[Name, FieldType] | None = None
     limits: Limits = Limits()
     sending: Sending
-    goals: dict[str, str] = {}
+    goals: dict[str, Goal] = Field(default={})
     holidays: HolidaySettings = HolidaySettings()
-    consent: dict[str, ConsentTerms] = {}
+    consent: dict[str, ConsentTerms] = Field(default={})
     retention: Retention = Retention()
+
+
+def read_settings(root: Path) -> tuple[Settings | None, Document | None, list[Finding]]:
+    """config.toml of the workspace at `root`: its settings (None where it has an error), its places, its mistakes."""
+    document, findings = read_toml(root, CONFIG)
+    if document is None:
+        return None, None, findings
+    settings, findings = validate(document, Settings, context={"root": root})
+    if settings is not None:
+        findings = list(_cross_checks(settings, document))
+    return (None if has_errors(findings) else settings), document, sorted(findings)
+
+
+def load_settings(root: Path) -> Settings:
+    """As `read_settings`, for those who cannot go on without: raises Problem with every mistake, a line each."""
+    if not (root / CONFIG).is_file():
+        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+    settings, _, findings = read_settings(root)
+    if settings is None:
+        raise Problem("\n".join(str(finding) for finding in findings if finding.level == "error"))
+    url = settings.database.url
+    if url.startswith(("env:", "file:")):
+        return settings.model_copy(update={"database": DatabaseSettings(url=resolve_secret(_rooted(url, root)))})
+    return settings
+
+
+def _rooted(reference: str, root: Path) -> str:
+    kind, _, name = reference.partition(":")
+    return f"file:{(root / name).absolute()}" if kind == "file" else reference
+
+
+def resolve_secret(reference: str) -> str:
+    """The secret behind `env:NAME` or `file:PATH`, without a final line end. Raises Problem that says what is wrong."""
+    kind, _, name = reference.partition(":")
+    if kind == "env":
+        value = os.environ.get(name, "")
+        if not value:
+            raise Problem(f"the environment variable {name} is not set: config.toml takes a secret from it")
+        return value
+    if kind != "file":
+        raise Problem("a secret in config.toml is neither 'env:NAME' nor 'file:PATH'")
+    try:
+        value = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise Problem(f"the secret file {name} cannot be read: {cause}") from None
+    if not value:
+        raise Problem(f"the secret file {name} is empty")
+    return value
+
+
+def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
+    """What one key says about another."""
+
+    def unknown(path: tuple[str, ...], kind: str, choices: Iterable[str]) -> Iterator[Finding]:
+        value = document.data
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        known = list(choices)
+        if isinstance(value, str) and value not in known:
+            message = f"unknown {kind} '{value}'{suggest(value, known)}"
+            yield document.finding(document.value_at(path), f"unknown-{kind}", message)
+
+    yield from unknown(("sending", "sender"), "sender", settings.senders)
+    for name, sender in settings.senders.items():
+        yield from unknown(("senders", name, "smtp"), "smtp", settings.smtp)
+        yield from unknown(("senders", name, "esp"), "esp", settings.esp)
+        if sender.esp is None and sender.smtp not in settings.smtp and not document.holds(("senders", name, "smtp")):
+            message = f"sender '{name}' has no smtp = \"…\" and there is no [smtp.primary]"
+            yield document.finding(document.key_at(("senders", name)), "unknown-smtp", message)
+    for name in settings.reps:
+        yield from unknown(("reps", name, "sender"), "sender", settings.senders)
+    for name in settings.goals:
+        if name not in list(Stage):
+            place = document.key_at(("goals", name))
+            yield document.finding(place, "unknown-stage", f"unknown stage '{name}'{suggest(name, list(Stage))}")
+    for name in settings.consent:
+        if not re.match(r"^[A-Z]{2}$", name):
+            message = f"'{name}' is no country: use two capitals such as 'CA'"
+            yield document.finding(document.key_at(("consent", name)), "country", message)
+    for name, inbox in settings.inbox.items():
+        missing = "path" if inbox.kind == "maildir" and inbox.path is None else None
+        missing = "host" if inbox.kind == "imap" and inbox.host is None else missing
+        if missing:
+            message = f"missing key '{missing}': kind = \"{inbox.kind}\" needs it"
+            yield document.finding(document.value_at(("inbox", name)), "missing-key", message)
+    for name, server in settings.smtp.items():
+        if (server.username is None) != (server.password is None):
+            message = "'username' and 'password' go together"
+            yield document.finding(document.value_at(("smtp", name)), "missing-key", message)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from nurture.cli import author
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -15,6 +16,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Follows up with leads: declarative cadences, honest delivery, every decision explained.",
 )
+
+app.command("init")(author.init)
+app.command("check")(author.check)
+app.command("schema")(author.schema)
 
 
 def main() -> None:

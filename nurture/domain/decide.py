@@ -126,6 +126,8 @@ class Act:
 
 Decision = Leave | Complete | Later | Await | GoOn | Send | Act
 
+STILL_PAUSED = timedelta(minutes=15)
+"""How soon to look again where a cadence's own status lets nobody move; taking up a change of it looks at once."""
 _DONE = frozenset(
     {
         MessageStatus.SENT,
@@ -178,6 +180,8 @@ def decide(facts: Facts) -> Decision:
     reason = exit_of(facts)
     if reason is not None:
         return Leave(reason=reason.value)
+    if facts.cadence.status in ("draft", "paused"):
+        return Later(until=facts.now + STILL_PAUSED, code=Reason.PAUSED, floor_at=facts.now + STILL_PAUSED)
     step = facts.cadence.steps.get(facts.step) if facts.step is not None else None
     if step is None:
         return Complete()

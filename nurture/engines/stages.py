@@ -76,9 +76,7 @@ class Stages:
         )
 
     def _asking(self) -> Asking:
-        return Asking(
-            now=self._clock(), half_life=self.rules.half_life, engagement_cap=self.rules.engagement_cap
-        )
+        return Asking(now=self._clock(), half_life=self.rules.half_life, engagement_cap=self.rules.engagement_cap)
 
     def enroll(self) -> EnrollReport:
         return enroll(database=self._database, vocabulary=self.workspace.vocabulary, asking=self._asking())

@@ -318,7 +318,7 @@ class _Batch:
         arms = self._arms(free)
         intents = [_intent(walker, step, arms[walker.row.id][0], self.now) for walker, step in free]
         message_ids = queue_intents(self.connection, intents, now=self.now)
-        for (walker, step), intent in zip(free, intents, strict=True):
+        for (walker, _), intent in zip(free, intents, strict=True):
             arm, odds = arms[walker.row.id]
             if arm:
                 walker.note(Reason.VARIANT, self.now, {"arm": arm, "odds": odds})

@@ -36,6 +36,7 @@ from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.outgoing import LetterWriter, Outgoing, RenderFailed
+from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.outbox import (
@@ -50,7 +51,6 @@ from nurture.store.outbox import (
     record_outcomes,
     renew,
 )
-from nurture.store.bounces import record_bounces
 
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
@@ -132,7 +132,7 @@ class Deliverer:
     # --- 1: claiming
 
     def _claim(self) -> list[Claimed]:
-        """Decide about due messages, and take those that may go, in one transaction. Goes on past those that may not."""
+        """Decide about due messages, and take those that may go, in one transaction."""
         while not self._draining:
             now = self._clock()
             with self._database.transaction() as connection:
@@ -321,9 +321,7 @@ class Deliverer:
             return self._outcome(claimed, MessageStatus.BOUNCED, klass=klass, text=text)
         return self._deferred(claimed, klass, text)
 
-    def _deferred(
-        self, claimed: Claimed, klass: ReplyClass, text: str, *, until: datetime | None = None
-    ) -> Outcome:
+    def _deferred(self, claimed: Claimed, klass: ReplyClass, text: str, *, until: datetime | None = None) -> Outcome:
         now = self._clock()
         again = until or next_attempt(now, attempt=claimed.row.attempt + 1, chance=self._rng.random())
         return Outcome(

@@ -62,7 +62,7 @@ def enroll(*, database: Database, vocabulary: Vocabulary, asking: Asking) -> Enr
 
 def _enroll_batch(database: Database, version: str, cadence: Cadence, vocabulary: Vocabulary, asking: Asking) -> int:
     with database.reading() as connection:
-        ids = list(connection.scalars(_candidates(cadence, vocabulary, asking).limit(BATCH)))
+        ids: list[int] = [row.id for row in connection.execute(_candidates(cadence, vocabulary, asking).limit(BATCH))]
     if not ids:
         return 0
     with database.transaction() as connection:

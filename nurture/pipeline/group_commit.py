@@ -119,6 +119,4 @@ class GroupCommit:
                 self._record(connection, outcomes, now=now)
             if not marks:
                 return set()
-            return mark_dotted(
-                connection, marks, owner=self._owner, now=now, lease_until=now + self._reply_patience
-            )
+            return mark_dotted(connection, marks, owner=self._owner, now=now, lease_until=now + self._reply_patience)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from nurture.domain.cadence import Cadence
 from nurture.store.database import Database
-from nurture.store.experiments import experiments_in, learn
+from nurture.store.experiments import experiments_in, look, record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,16 @@ def maintain(
 def look_at_experiments(
     *, database: Database, cadences: Mapping[str, Cadence], now: datetime, rng: random.Random
 ) -> MaintainReport:
-    """Set the odds of every running experiment by its matured sends, one transaction each."""
-    running, proven = experiments_in(cadences.values()), []
-    for experiment in running:
+    """Set the odds of every running experiment by its matured sends. A look locks nothing, and the write is short."""
+    looked, proven = 0, []
+    for experiment in experiments_in(cadences.values()):
+        with database.reading() as connection:
+            learned = look(connection, experiment, now=now, rng=rng)
+        if learned is None:
+            continue
         with database.transaction() as connection:
-            arm = learn(connection, experiment, now=now, rng=rng)
-        if arm is not None:
-            proven.append(f"{experiment.key}: {arm}")
-    return MaintainReport(experiments=len(running), proven=tuple(proven))
+            record(connection, learned, now=now)
+        looked += 1
+        if learned.newly_proven is not None:
+            proven.append(f"{experiment.key}: {learned.newly_proven}")
+    return MaintainReport(experiments=looked, proven=tuple(proven))

@@ -6,21 +6,28 @@ pure computation.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parseaddr
 from typing import Any
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from nurture.authoring.workspace import Workspace
 from nurture.calendar import Calendar
-from nurture.content.letters import Composer, Letter, LetterRequest, LinkStyle, PlainRequest, RenderProblem
+from nurture.content.dkim import DkimSigner
+from nurture.content.letters import (
+    Composer,
+    Letter,
+    LetterRequest,
+    LinkStyle,
+    PlainRequest,
+    RenderProblem,
+    compose_plain,
+)
 from nurture.content.templates import TemplateError
 from nurture.content.tokens import Purpose, Tokens
 from nurture.domain.cadence import Cadence, Email, Window
@@ -30,8 +37,8 @@ from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageKind
 from nurture.domain.timing import next_opening, zone_of
 from nurture.notify.alert_mail import AlertMail, alert_letter
+from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.settings import Sender
-from nurture.store import tables as t
 from nurture.store.cadences import load_versions
 from nurture.store.lead_facts import LEAD_FIELDS, lead_view
 from nurture.store.suppressions import suppressed_among
@@ -66,6 +73,7 @@ class LetterWriter:
         calendar: Calendar,
         clock: Callable[[], datetime],
         header_key: bytes,
+        signers: Mapping[str, DkimSigner],
     ) -> None:
         self._workspace = workspace
         self._settings = workspace.settings
@@ -74,6 +82,7 @@ class LetterWriter:
         self._calendar = calendar
         self._clock = clock
         self._header_key = header_key
+        self._signers = signers
         self._zone = ZoneInfo(self._settings.workspace.timezone)
         self._public = self._settings.workspace.public_url.rstrip("/")
         self._cadences: dict[str, Cadence] = {}
@@ -171,3 +180,168 @@ class LetterWriter:
             case MessageKind.ALERT:
                 alert = self._alerts[row.id]
                 return self._plain(row, header, subject=alert.subject, text=alert.text, html=alert.html)
+
+    # --- requests, by kind
+
+    def _step_request(self, row: Any, header: str) -> LetterRequest:
+        cadence = self._cadences[row.version]
+        step = cadence.steps[row.step]
+        if not isinstance(step, Email):
+            raise RenderFailed(f"step {row.step} of {row.cadence} no longer sends")
+        marketing = row.transactional not in ("confirmation", "delivery")
+        return self._request(
+            row,
+            header,
+            template=step.template,
+            subject=step.subjects[row.variant or ""],
+            preheader=step.preheader,
+            per_lead=step.per_lead,
+            one_click=marketing,
+            list_name=cadence.topic or cadence.name,
+            context={},
+        )
+
+    def _delivery_request(self, row: Any, header: str) -> LetterRequest:
+        offer = self._workspace.offers.get(row.payload["offer"])
+        if offer is None:
+            raise RenderFailed(f"the offer '{row.payload['offer']}' is no longer in cadences/_forms.yaml")
+        token = self._tokens.sign(Purpose.OFFER, f"{row.lead_id}~{offer.name}~{row.id}")
+        return self._request(
+            row,
+            header,
+            template=offer.email,
+            subject=offer.subject,
+            preheader="",
+            per_lead=False,
+            one_click=False,
+            list_name=None,
+            context={"offer_url": f"{self._public}/m/{token}", "offer": {"name": offer.name, "kind": offer.kind}},
+        )
+
+    def _confirmation(self, row: Any, header: str) -> Letter:
+        form = self._workspace.forms.get(row.payload["form"])
+        if form is None:
+            raise RenderFailed(f"the form '{row.payload['form']}' is no longer in cadences/_forms.yaml")
+        url = f"{self._public}/d/{self._tokens.sign(Purpose.CONFIRM, str(row.payload['opt_in']))}"
+        if form.confirm is not None:
+            return self._composer.compose(
+                self._request(
+                    row,
+                    header,
+                    template=form.confirm.template,
+                    subject=form.confirm.subject,
+                    preheader="",
+                    per_lead=False,
+                    one_click=False,
+                    list_name=None,
+                    context={"confirm_url": url},
+                )
+            )
+        mail = opt_in_mail(form, url=url, workspace=self._settings.workspace, language=row.lead_language)
+        return self._plain(row, header, subject=mail.subject, text=mail.text, html=mail.html)
+
+    def _request(
+        self,
+        row: Any,
+        header: str,
+        *,
+        template: str,
+        subject: str,
+        preheader: str,
+        per_lead: bool,
+        one_click: bool,
+        list_name: str | None,
+        context: Mapping[str, Any],
+    ) -> LetterRequest:
+        sender = self._sender(row)
+        name, address = parseaddr(sender.from_)
+        lead = lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")})
+        workspace = self._settings.workspace
+        domain = address.rpartition("@")[2]
+        return LetterRequest(
+            template=template,
+            subject=subject,
+            preheader=preheader,
+            language=row.lead_language or workspace.language,
+            per_lead=per_lead,
+            context={
+                "lead": lead,
+                "owner": self._owner_view(row.lead_owner),
+                "sender": {"name": name, "email": address, "first_name": name.partition(" ")[0]},
+                "workspace": {
+                    "name": workspace.name,
+                    "postal_address": workspace.postal_address,
+                    "public_url": self._public,
+                    "language": workspace.language,
+                    "timezone": workspace.timezone,
+                },
+                **context,
+            },
+            from_name=name,
+            from_address=address,
+            reply_to=sender.reply_to,
+            to_name=None,
+            to_address=row.to_address,
+            message_id=header,
+            date=self._clock(),
+            links=self._links(row, one_click=one_click),
+            list_id=f"{list_name}.{domain}" if list_name else None,
+            feedback_id=f"{row.cadence}:{row.step}:{domain}" if row.cadence else None,
+            auto_submitted=False,
+            references=(),
+            dkim=self._signers.get(address.rpartition("@")[2].lower()),
+        )
+
+    def _links(self, row: Any, *, one_click: bool) -> LinkStyle:
+        tracking = self._settings.tracking
+        unsubscribe = f"{self._public}/u/{self._tokens.sign(Purpose.UNSUBSCRIBE, f'm{row.id}')}"
+        clicks = f"{self._public}/c/{self._tokens.sign(Purpose.CLICK, str(row.id))}"
+        opens = f"{self._public}/o/{self._tokens.sign(Purpose.OPEN, str(row.id))}.gif"
+        return LinkStyle(
+            click_base=clicks if tracking.clicks != "never" and one_click else None,
+            open_url=opens if tracking.opens != "never" and one_click else None,
+            unsubscribe_url=unsubscribe,
+            preferences_url=unsubscribe,
+            one_click_url=unsubscribe if one_click else None,
+        )
+
+    def _plain(self, row: Any, header: str, *, subject: str, text: str, html: str) -> Letter:
+        sender = self._sender(row)
+        name, address = parseaddr(sender.from_)
+        return compose_plain(
+            PlainRequest(
+                subject=subject,
+                text=text,
+                html=html,
+                from_name=name,
+                from_address=address,
+                reply_to=sender.reply_to,
+                to_name=None,
+                to_address=row.to_address,
+                message_id=header,
+                date=self._clock(),
+                auto_submitted=True,
+                dkim=self._signers.get(address.rpartition("@")[2].lower()),
+            )
+        )
+
+    def _owner_view(self, owner: str | None) -> dict[str, Any]:
+        rep = self._settings.reps.get(owner) if owner else None
+        if rep is None:
+            return {}
+        fields = {
+            "name": rep.name,
+            "first_name": rep.name.partition(" ")[0],
+            "email": rep.email,
+            "title": rep.title,
+            "phone": rep.phone,
+            "meeting_url": rep.meeting_url,
+        }
+        return {key: value for key, value in fields.items() if value}
+
+    def _sender(self, row: Any) -> Sender:
+        return self._settings.senders.get(row.sender) or self._settings.senders[self._settings.sending.sender]
+
+    @staticmethod
+    def _address(sender: Sender) -> str:
+        return parseaddr(sender.from_)[1]

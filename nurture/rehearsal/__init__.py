@@ -1,0 +1,1 @@
+"""Time moved by hand, readers played by a seed, mail that goes nowhere: the real stages, rehearsed."""

@@ -29,8 +29,8 @@ GONE = "(gone)"
 
 def compiled_form(cadence: Cadence) -> dict[str, Any]:
     """The cadence as JSON, the same for equal cadences."""
-    form: dict[str, Any] = _CADENCE.dump_python(cadence, mode="json")
-    return _sorted_sets(form)
+    form: dict[str, Any] = _sorted_sets(_CADENCE.dump_python(cadence, mode="json"))
+    return form
 
 
 def version_of(cadence: Cadence) -> str:

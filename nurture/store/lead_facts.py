@@ -47,5 +47,5 @@ def lead_views(connection: Connection, lead_ids: Iterable[int]) -> dict[int, dic
     for start in range(0, len(ids), 500):
         rows = connection.execute(select(*LEAD_COLUMNS).where(t.lead.c.id.in_(ids[start : start + 500])))
         for row in rows.mappings():
-            views[row["id"]] = lead_view(row)
+            views[row["id"]] = lead_view(dict(row))
     return views

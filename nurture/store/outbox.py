@@ -14,7 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, literal, not_, or_, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    exists,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import WAITING, MessageKind, MessageStatus
@@ -200,9 +213,7 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
         .correlate(t.message)
     )
     enrolled = exists(
-        select(1)
-        .where(e.c.id == m.enrollment_id, e.c.status == EnrollmentStatus.ACTIVE.value)
-        .correlate(t.message)
+        select(1).where(e.c.id == m.enrollment_id, e.c.status == EnrollmentStatus.ACTIVE.value).correlate(t.message)
     )
     return or_(
         m.kind == MessageKind.ALERT.value,
@@ -211,12 +222,10 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def record_outcomes(
-    connection: Connection, outcomes: Sequence[Outcome], *, owner: str, now: datetime
-) -> list[Outcome]:
+def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owner: str, now: datetime) -> list[Outcome]:
     """Commit point 5, guarded by owner and epoch, also over `unknown`. Returns those that were written."""
     m = t.message
-    written = []
+    written: list[Outcome] = []
     for status in {each.status for each in outcomes}:
         group = [each for each in outcomes if each.status is status]
         ended = status is not MessageStatus.DEFERRED

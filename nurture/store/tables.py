@@ -68,6 +68,12 @@ class Lead(SQLModel, table=True):
         UniqueConstraint("email_key", name="lead_email_key"),
         Index("lead_stage", "stage", "id"),
         Index("lead_domain", "email_domain"),
+        Index(
+            "lead_rescore",
+            "id",
+            sqlite_where=text("rescore = 1 AND stage <> 'visitor'"),
+            postgresql_where=text("rescore AND stage <> 'visitor'"),
+        ),
     )
 
     id: int | None = _key()
@@ -94,6 +100,10 @@ class Lead(SQLModel, table=True):
     readings: dict[str, Any] = _json()
     stage: str = "visitor"
     stage_at: datetime | None = _time()
+    demote_since: datetime | None = _time()
+    """Since when the stage's `demote_when` has held; NULL while it does not."""
+    set_back_at: datetime | None = _time()
+    """When the stage last went down (not by a correction): what happened before promotes no more."""
     fit: str = "unknown"
     fit_points: float = 0.0
     gains: float | None = None
@@ -519,12 +529,16 @@ class Alert(SQLModel, table=True):
     status: str = "open"
     rule: str
     """What raised it: `hot`, an event's name, or `cadence/step` of a notify."""
+    event_id: int | None = _ref(nullable=True)
+    """The event that raised it, which must still be a person's when the rep is told."""
     message: str | None = None
     reasons: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     evidence: dict[str, Any] = _json()
     routed_by: str = ""
     created_at: datetime | None = _time(nullable=False)
     told_at: datetime | None = _time()
+    told_count: int = 0
+    """How many mails it was told in; numbers their intents."""
     due_at: datetime | None = _time(index=True)
     """When `hand_over` looks at it next: the moment it may be told, a snooze's end."""
     answered_at: datetime | None = _time()

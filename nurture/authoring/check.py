@@ -1,0 +1,48 @@
+"""`nurture check`: everything that can be known about a workspace without a database, a network or a secret."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nurture.authoring.content_checks import check_content
+from nurture.authoring.findings_out import count
+from nurture.authoring.lint import lint
+from nurture.authoring.sources import read_sources
+from nurture.authoring.template_checks import check_templates
+from nurture.authoring.workspace import compile_sources
+from nurture.documents.finding import Finding
+from nurture.domain.problem import Problem
+from nurture.settings import CONFIG
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckReport:
+    """Findings in order of file and place."""
+
+    findings: tuple[Finding, ...]
+    cadences: int
+    templates: int
+
+    @property
+    def summary(self) -> str:
+        """ "2 cadences, 4 templates: no problems"."""
+        found = _many(count(self.findings, "error"), "error"), _many(count(self.findings, "warning"), "warning")
+        result = ", ".join(found) if self.findings else "no problems"
+        return f"{_many(self.cadences, 'cadence')}, {_many(self.templates, 'template')}: {result}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def check_workspace(root: Path) -> CheckReport:
+    """Every mistake in the workspace at `root`. Raises Problem where there is no workspace."""
+    if not (root / CONFIG).is_file():
+        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+    sources = read_sources(root)
+    compiled = compile_sources(sources)
+    findings = {*compiled.findings, *lint(compiled), *check_templates(compiled), *check_content(compiled)}
+    return CheckReport(
+        findings=tuple(sorted(findings)), cadences=len(sources.cadences), templates=len(sources.names.templates)
+    )

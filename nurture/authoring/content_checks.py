@@ -1,0 +1,95 @@
+"""Every template compiled, and every subject, preheader and message read as the Jinja that it is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from nurture.authoring.cadence_file import EmailStep, NotifyStep
+from nurture.authoring.sources import FORMS, TEMPLATES, template_name
+from nurture.authoring.step_keys import in_file_order, key_steps
+from nurture.authoring.workspace import Compiled
+from nurture.content.names import TemplateNames
+from nurture.content.templates import TemplateError, TemplateLibrary
+from nurture.documents.document import Document, Path
+from nurture.documents.finding import Finding
+from nurture.domain.cadence import Email
+
+
+def check_content(compiled: Compiled) -> Iterator[Finding]:
+    """What is wrong inside of templates and lines."""
+    library = library_of(compiled)
+    yield from _templates(compiled, library)
+    for document, path, text in _lines(compiled):
+        try:
+            library.line(text)
+        except TemplateError as error:
+            mark = document.inside(path, error.column - 1 if error.line == 1 else 0)
+            yield document.finding(mark, "template", error.message)
+
+
+def library_of(compiled: Compiled) -> TemplateLibrary:
+    settings = compiled.sources.settings
+    fields = settings.fields if settings is not None else None
+    names = TemplateNames(custom=None if fields is None else frozenset(fields))
+    return TemplateLibrary(compiled.sources.root / TEMPLATES, names=names)
+
+
+def _templates(compiled: Compiled, library: TemplateLibrary) -> Iterator[Finding]:
+    uses = _uses(compiled)
+    for file in compiled.sources.template_files:
+        name, _, language = file.removesuffix(".mjml").partition(".")
+        if name.startswith("_") or (not language and template_name(file) is None):
+            continue
+        for per_lead in sorted(uses.get(name, {False})):
+            try:
+                library.compile(name, language=language or None, per_lead=per_lead)
+            except TemplateError as error:
+                yield Finding(
+                    file=f"{TEMPLATES}/{error.file}",
+                    line=error.line,
+                    column=error.column,
+                    code="template",
+                    message=error.message,
+                )
+
+
+def _uses(compiled: Compiled) -> dict[str, set[bool]]:
+    """template -> how steps want it compiled: once, per lead, or both."""
+    uses: dict[str, set[bool]] = defaultdict(set)
+    for cadence in compiled.cadences.values():
+        for step in cadence.steps.values():
+            if isinstance(step, Email):
+                uses[step.template].add(step.per_lead)
+    for offer in compiled.offers.values():
+        uses[offer.email].add(False)
+    return uses
+
+
+def _lines(compiled: Compiled) -> Iterator[tuple[Document, Path, str]]:
+    """Every text outside of templates that is filled in for a lead."""
+    for stem, file in compiled.files.items():
+        document = compiled.sources.cadences[stem]
+        for step in in_file_order(key_steps(file.steps)):
+            for path, text in _texts_of(step.body):
+                yield document, (*step.path, *path), text
+    document_of_forms = compiled.sources.special.get(FORMS)
+    if document_of_forms is None:
+        return
+    for name, offer in compiled.offers.items():
+        yield document_of_forms, ("offers", name, "subject"), offer.subject
+    for name, form in compiled.forms.items():
+        if form.confirm is not None:
+            yield document_of_forms, ("forms", name, "confirm", "subject"), form.confirm.subject
+
+
+def _texts_of(body: object) -> Iterator[tuple[Path, str]]:
+    if isinstance(body, NotifyStep):
+        yield ("message",), body.message
+    if isinstance(body, EmailStep):
+        yield ("preheader",), body.preheader
+        if isinstance(body.subject, str):
+            yield ("subject",), body.subject
+        else:
+            for arm, text in body.subject.items():
+                yield ("subject", arm), text

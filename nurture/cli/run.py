@@ -1,0 +1,56 @@
+"""`nurture run`: the daemon, or everything that is due now and out again."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nurture.authoring.workspace import load_workspace
+from nurture.bootstrap import build_public_server, build_stages, hold_lock, open_installation, prepare_logging
+from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
+from nurture.daemon import Role, run_daemon
+from nurture.engines.stages import PassReport, Stages
+
+
+def run(
+    once: Annotated[bool, typer.Option("--once", help="Do all that is due now and exit.")] = False,
+    only: Annotated[Role | None, typer.Option(help="web: the listeners alone; work: the stages alone.")] = None,
+    as_json: AsJson = False,
+    workspace: WorkspaceDir = Path(),
+) -> None:
+    """Run the daemon until SIGTERM, or with --once do all that is due now."""
+    if once and only == "web":
+        raise typer.BadParameter("--once runs the stages; it does not go with --only web")
+    prepare_logging()
+    files = load_workspace(workspace)
+    installation = open_installation(workspace)
+    with hold_lock(installation) as alone:
+        if once:
+            stages = build_stages(installation, files, sole_worker=alone)
+            _print(asyncio.run(_once(stages)), as_json=as_json)
+            return
+        serve = only != "work"
+        server = build_public_server(installation, files) if serve else None
+        working = build_stages(installation, files, sole_worker=alone) if only != "web" else None
+
+        def announce() -> None:
+            typer.echo(f"nurture: running{f', public pages at http://{server.address}' if server else ''}", err=True)
+
+        asyncio.run(run_daemon(root=workspace, stages=working, server=server, announce=announce))
+
+
+async def _once(stages: Stages) -> PassReport:
+    try:
+        return await stages.once()
+    finally:
+        await stages.deliverer.close()
+
+
+def _print(report: PassReport, *, as_json: bool) -> None:
+    if as_json:
+        print_json(vars(report))
+    else:
+        print_table([vars(report)])

@@ -1,0 +1,450 @@
+"""The library of templates: each compiled once a version, and checked as a whole before it is used.
+
+MJML with Jinja in it becomes two Jinja sources, one for HTML and one for text, whose literal parts are encoded for the
+wire when they are compiled. A template of which MJML must know the lead is compiled for each letter instead
+(`per_lead`). Nothing here knows a lead; `letters` fills the templates in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template, nodes
+from jinja2.exceptions import TemplateError as JinjaError
+from markupsafe import Markup, escape
+
+from nurture.content.assembly import html_to_jinja, source_address, style_value, text_to_jinja, written_text_to_jinja
+from nurture.content.inspection import Objection, inspect, parse
+from nurture.content.links import html_slot, printed, text_slot
+from nurture.content.mjml_compiler import MjmlCompiler, MjmlError, shared_compiler
+from nurture.content.mjml_scan import Scan, scan
+from nurture.content.names import TemplateNames, nearest
+from nurture.content.pasting import Pasted, paste
+from nurture.content.problems import RenderProblem, TemplateError
+from nurture.content.proof import Chosen, body_of, proof_of
+from nurture.content.quoted_printable import encode
+from nurture.content.sandbox import LetterEnvironment, LoopBudget
+from nurture.content.slots import JinjaTag, Sentinels, Unclosed, blanked, jinja_tags, replaced
+from nurture.content.text_part import text_of_html
+
+__all__ = ["CompiledTemplate", "Line", "TemplateError", "TemplateLibrary"]
+
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*\Z")
+_CURE = "write `compile: per_lead` in the step"
+
+OUTPUT_LIMIT = 1024 * 1024
+"""Characters of one rendered part."""
+
+_RENDER_ERRORS = (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, AttributeError)
+
+
+class Part:
+    """One text of a letter, ready to be filled in."""
+
+    __slots__ = ("_has_loops", "_root", "_template")
+
+    def __init__(self, environment: LetterEnvironment, tree: nodes.Template) -> None:
+        self._has_loops = _weigh_loops(tree)
+        code = environment.compile(tree)
+        self._template = Template.from_code(environment, code, environment.globals)
+        self._root = self._template.root_render_func
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Raises RenderProblem."""
+        try:
+            if self._has_loops:
+                return self._counted({**values, "_loop": LoopBudget()})
+            written = "".join(self._root(self._template.new_context(values)))  # type: ignore[arg-type]  # it copies
+        except RecursionError:
+            raise RenderProblem("the template is too deep") from None
+        except _RENDER_ERRORS as error:
+            raise RenderProblem(str(error)) from None
+        if len(written) > OUTPUT_LIMIT:
+            raise RenderProblem(f"the letter is larger than {OUTPUT_LIMIT:,} characters")
+        return written
+
+    def _counted(self, values: dict[str, Any]) -> str:
+        pieces = []
+        left = OUTPUT_LIMIT
+        for piece in self._root(self._template.new_context(values)):
+            pieces.append(piece)
+            left -= len(piece)
+            if left < 0:
+                raise RenderProblem(f"the letter is larger than {OUTPUT_LIMIT:,} characters")
+        return "".join(pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A subject or preheader: plain text with slots."""
+
+    variables: frozenset[str]
+    part: Part | None
+    text: str
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """Raises RenderProblem."""
+        return self.text if self.part is None else self.part.render(values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompiledTemplate:
+    """One template in one language. `html` and `text` render to quoted-printable, whole lines of it."""
+
+    name: str
+    file: str
+    variables: frozenset[str]
+    html: Part
+    text: Part
+    html_source: str
+    """The compiled HTML, slots still in it: for lint, and for its size."""
+    per_lead: PerLead | None = None
+    """Compiles it for one lead; `html` and `text` are then of no use."""
+
+
+class PerLead:
+    """A template that MJML compiles after it is rendered."""
+
+    def __init__(self, library: TemplateLibrary, pasted: Pasted, name: str, mjml: Part) -> None:
+        self._library = library
+        self._pasted = pasted
+        self._name = name
+        self._mjml = mjml
+
+    def compiled_for(self, values: Mapping[str, Any]) -> CompiledTemplate:
+        """Raises RenderProblem."""
+        written = self._mjml.render(values)
+        try:
+            return self._library.compile_written(self._name, written)
+        except TemplateError as error:
+            raise RenderProblem(f"{self._pasted.place(0).file}: {error.message}") from None
+
+
+class TemplateLibrary:
+    """The templates of one folder (a workspace's `templates/email`). Safe to use from several threads."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        names: TemplateNames | None = None,
+        compiler: MjmlCompiler | None = None,
+        asset: Callable[[str], str] | None = None,
+    ) -> None:
+        """`asset` turns the name of a file in `assets/` into its address; without it there are no assets."""
+        self._folder = folder
+        self._names = names or TemplateNames()
+        self._compiler = compiler or shared_compiler()
+        self._lock = threading.RLock()
+        self._compiled: dict[tuple[str, str, bool], tuple[CompiledTemplate, dict[Path, tuple[int, int]]]] = {}
+        self._by_content: dict[str, CompiledTemplate] = {}
+        self._asset = asset
+        self._html = self._environment(autoescape=True, slot=html_slot, literal=encode, own_delimiters=True)
+        self._text = self._environment(autoescape=False, slot=text_slot, literal=encode, own_delimiters=True)
+        self._mjml = self._environment(autoescape=True, slot=_escaped, literal=str)
+        self._lines = self._environment(autoescape=False, slot=printed, literal=str)
+        self._line = lru_cache(maxsize=2000)(self._compile_line)
+
+    # --- what others ask
+
+    def compile(self, name: str, *, language: str | None = None, per_lead: bool = False) -> CompiledTemplate:
+        """The template of this name, in the language if there is one. Raises TemplateError."""
+        key = (name, language or "", per_lead)
+        known = self._compiled.get(key)
+        if known is not None and all(_stamp(path) == stamp for path, stamp in known[1].items()):
+            return known[0]
+        with self._lock:
+            compiled, files = self._compile(name, language, per_lead)
+            self._compiled[key] = compiled, files
+            return compiled
+
+    def variables(self, name: str, *, language: str | None = None) -> frozenset[str]:
+        """The dotted names that a template uses, its text override's included. Raises TemplateError."""
+        file = self._file(name, language)[0]
+        pasted = paste(self._folder, file)
+        found = self._inspected(pasted)[1]
+        override = self._text_file(file)
+        return found | self._inspected(paste(self._folder, override))[1] if override else found
+
+    def line(self, text: str) -> Line:
+        """A subject or preheader. Raises TemplateError with the place in the text (file "subject")."""
+        return self._line(text)
+
+    def names(self) -> list[str]:
+        """The stems of all templates, partials and language variants left out."""
+        return sorted(
+            path.stem for path in self._folder.glob("*.mjml") if not path.name.startswith("_") and "." not in path.stem
+        )
+
+    def compile_written(self, name: str, mjml: str) -> CompiledTemplate:
+        """Compile MJML in which no Jinja is left. Raises TemplateError."""
+        pasted = Pasted()
+        pasted.files[name] = mjml
+        pasted.append(name, 0, mjml)
+        return self._assemble(name, pasted, [], scan(mjml), frozenset(), None, prove=False)
+
+    # --- how it is done
+
+    def _environment(self, **forms: Any) -> LetterEnvironment:
+        held = _escaped if forms["autoescape"] else printed
+        environment = LetterEnvironment(held=held, **forms)
+        environment.globals |= {"_style": style_value, "_source": source_address}
+        if self._asset is not None:
+            environment.globals["asset"] = _Asset(self._asset)
+        return environment
+
+    def _compile(
+        self, name: str, language: str | None, per_lead: bool
+    ) -> tuple[CompiledTemplate, dict[Path, tuple[int, int]]]:
+        file, looked_for = self._file(name, language)
+        override = self._text_file(file)
+        stamps = {path: _stamp(path) for path in looked_for}
+        pasted = paste(self._folder, file)
+        text = paste(self._folder, override) if override else None
+        read = {**pasted.files, **(text.files if text else {})}
+        stamps |= {self._folder / each: _stamp(self._folder / each) for each in read}
+        stamps.setdefault((self._folder / file).with_suffix(".txt"), _stamp((self._folder / file).with_suffix(".txt")))
+        digest = hashlib.sha256(repr((file, per_lead, sorted(read.items()))).encode()).hexdigest()
+        if digest not in self._by_content:
+            self._by_content[digest] = self._compile_files(name, pasted, text, per_lead)
+        return self._by_content[digest], stamps
+
+    def _compile_files(self, name: str, pasted: Pasted, text: Pasted | None, per_lead: bool) -> CompiledTemplate:
+        tags, variables = self._inspected(pasted)
+        found = scan(blanked(pasted.text, tags))
+        for complaint in found.complaints[:1]:
+            raise pasted.error(complaint.offset, complaint.message)
+        if not per_lead:
+            return self._assemble(name, pasted, tags, found, variables, text, prove=True)
+        mjml = Part(self._mjml, self._mjml.parse(pasted.text))
+        empty = Part(self._lines, self._lines.parse(""))
+        return CompiledTemplate(
+            name=name,
+            file=pasted.place(0).file,
+            variables=variables,
+            html=empty,
+            text=empty,
+            html_source="",
+            per_lead=PerLead(self, pasted, name, mjml),
+        )
+
+    def _assemble(
+        self,
+        name: str,
+        pasted: Pasted,
+        tags: list[JinjaTag],
+        found: Scan,
+        variables: frozenset[str],
+        text: Pasted | None,
+        *,
+        prove: bool,
+    ) -> CompiledTemplate:
+        first, tags = _preamble(pasted, tags, found)
+        sentinels = Sentinels(pasted.text, tags)
+        html = self._compiled_html(pasted, tags, found, sentinels, prove=prove)
+
+        def refuse(tag: JinjaTag | None, message: str) -> TemplateError:
+            return pasted.error(tag.start if tag else 0, message)
+
+        html_source = first + html_to_jinja(html, sentinels, refuse)
+        if text is None:
+            text_source = first + text_to_jinja(text_of_html(html, sentinels.pattern), sentinels, refuse)
+            text_variables: frozenset[str] = frozenset()
+        else:
+            text_source, text_variables = self._override(text)
+        return CompiledTemplate(
+            name=name,
+            file=pasted.place(0).file,
+            variables=variables | text_variables,
+            html=self._part(self._html, html_source, pasted),
+            text=self._part(self._text, text_source, pasted),
+            html_source=html_source,
+        )
+
+    def _override(self, text: Pasted) -> tuple[str, frozenset[str]]:
+        tags, variables = self._inspected(text)
+        sentinels = Sentinels(text.text, tags)
+
+        def refuse(tag: JinjaTag | None, message: str) -> TemplateError:
+            return text.error(tag.start if tag else 0, message)
+
+        cut = replaced(text.text, tags, lambda tag: sentinels.words[id(tag)])
+        return written_text_to_jinja(cut, sentinels, refuse), variables
+
+    def _inspected(self, pasted: Pasted) -> tuple[list[JinjaTag], frozenset[str]]:
+        try:
+            tags = jinja_tags(pasted.text)
+            variables = inspect(parse(self._mjml, pasted.text), self._names)
+        except Unclosed as error:
+            raise pasted.error(error.offset, str(error)) from None
+        except Objection as error:
+            raise pasted.error_on_line(error.line, error.word, error.message) from None
+        return tags, variables
+
+    def _compiled_html(
+        self, pasted: Pasted, tags: list[JinjaTag], found: Scan, sentinels: Sentinels, *, prove: bool
+    ) -> str:
+        """The HTML with sentinels, each once for each time it went in, and proven where `prove` says so."""
+        for tag in tags:
+            if found.in_tag(tag.start) and found.attribute_at(tag.start) is None:
+                raise pasted.error(tag.start, "a Jinja tag can't stand between attributes; put it inside a value")
+        proof = proof_of(pasted.text, sentinels, found)
+        after = Chosen(_cut(pasted.text, tags, found, lambda tag: proof.forms[sentinels.words[id(tag)]]))
+        cases = list(proof.cases(len(pasted.text))) if prove and tags else []
+        once = _cut(pasted.text, tags, found, lambda tag: _sentinel(tag, found, sentinels))
+        try:
+            html, *expected = self._compiler.compile([once, *(after.written(case) for case in cases)])
+        except MjmlError as error:
+            raise pasted.error(found.tags[0][0], f"MJML: {error}") from None
+        _count(pasted, html, tags, sentinels)
+        before = Chosen(sentinels.put_back(html, proof.forms))
+        for case, wanted in zip(cases, expected, strict=True):
+            if body_of(before.written(case)) != body_of(wanted):
+                raise _unequal(pasted, proof.suspect(case))
+        return html
+
+    def _part(self, environment: LetterEnvironment, source: str, pasted: Pasted) -> Part:
+        try:
+            return Part(environment, parse(environment, source))
+        except (Objection, JinjaError, SyntaxError, RecursionError, MemoryError) as error:
+            raise pasted.error(0, f"the template can't be compiled: {error}") from None
+
+    def _file(self, name: str, language: str | None) -> tuple[str, list[Path]]:
+        """The file for a language (`x.de-at.mjml`, `x.de.mjml`, `x.mjml`), and all that were looked for before it."""
+        looked_for = []
+        for suffix in _languages(language):
+            file = f"{name}{suffix}.mjml"
+            path = self._folder / file
+            looked_for.append(path)
+            if path.is_file():
+                return file, looked_for
+        known = ", ".join(self.names()[:12])
+        message = f'there is no template "{name}"{nearest(name, self.names())}' + (
+            f" (there are {known})" if known else ""
+        )
+        raise TemplateError(file=f"{name}.mjml", line=1, column=1, message=message)
+
+    def _text_file(self, file: str) -> str | None:
+        override = f"{file.removesuffix('.mjml')}.txt"
+        return override if (self._folder / override).is_file() else None
+
+    def _compile_line(self, text: str) -> Line:
+        if "{" not in text:
+            return Line(variables=frozenset(), part=None, text=text)
+        try:
+            tree = parse(self._lines, text)
+            variables = inspect(tree, self._names)
+            return Line(variables=variables, part=Part(self._lines, tree), text=text)
+        except Objection as error:
+            pasted = Pasted()
+            pasted.files["subject"] = text
+            pasted.append("subject", 0, text)
+            raise pasted.error_on_line(error.line, error.word, error.message) from None
+
+
+class _Asset:
+    """`asset("hero.png")` in a template: one of the two functions it may call."""
+
+    callable_from_templates = True
+
+    def __init__(self, address: Callable[[str], str]) -> None:
+        self._address = address
+
+    def __call__(self, name: Any) -> str:
+        return self._address(printed(name))
+
+
+def _escaped(value: Any) -> str:
+    return str(value) if type(value) is Markup else str(escape(printed(value)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does; (0, 0) for none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _languages(language: str | None) -> list[str]:
+    if not language or not _LANGUAGE.match(language):
+        return [""]
+    tag = language.lower().replace("_", "-")
+    primary = tag.split("-")[0]
+    return [f".{tag}", *([f".{primary}"] if primary != tag else []), ""]
+
+
+def _preamble(pasted: Pasted, tags: list[JinjaTag], found: Scan) -> tuple[str, list[JinjaTag]]:
+    """`{% set %}` before <mjml> belongs before both parts; and the tags that MJML gets to see.
+
+    An author's comment goes out of the template with all that is in it.
+    """
+    root = found.tags[0][0] if found.tags else 0
+    before = [tag for tag in tags if tag.start < root]
+    for tag in before:
+        if tag.kind == "expression" or (tag.kind == "statement" and tag.word not in ("set", "endset")):
+            raise pasted.error(tag.start, "only `set` and comments can stand before <mjml>")
+    first = "".join(tag.own() for tag in before if tag.kind == "statement")
+    seen = [tag for tag in tags if tag.start >= root and not _in_comment(tag.start, pasted.text, found)]
+    return first, seen
+
+
+def _in_comment(offset: int, text: str, found: Scan) -> bool:
+    return any(start <= offset < end and not text.startswith("<!--[if", start) for start, end in found.comments)
+
+
+def _cut(text: str, tags: list[JinjaTag], found: Scan, form: Callable[[JinjaTag], str]) -> str:
+    """The text from its first MJML tag on, without comments, with each Jinja tag in a form."""
+    root = found.tags[0][0] if found.tags else 0
+    gone = [
+        (start, end, "") for start, end in found.comments if start >= root and not text.startswith("<!--[if", start)
+    ]
+    edits = sorted([*gone, *((tag.start, tag.end, form(tag)) for tag in tags)])
+    pieces = []
+    position = root
+    for start, end, put in edits:
+        pieces += [text[position:start], put]
+        position = end
+    return "".join([*pieces, text[position:]])
+
+
+def _sentinel(tag: JinjaTag, found: Scan, sentinels: Sentinels) -> str:
+    """A comment for what is no text, where HTML may have one; so tables and columns are not disturbed."""
+    word = sentinels.words[id(tag)]
+    if tag.kind in ("expression", "raw") or found.attribute_at(tag.start) is not None or found.in_style(tag.start):
+        return word
+    return word if any(start <= tag.start < end for start, end in found.comments) else f"<!--{word}-->"
+
+
+def _count(pasted: Pasted, html: str, tags: list[JinjaTag], sentinels: Sentinels) -> None:
+    """Statements come back once; a value may be needed in several places (an image's address for Outlook as well)."""
+    came_back = Counter(sentinels.pattern.findall(html))
+    for tag in tags:
+        times = came_back[sentinels.words[id(tag)]]
+        if times == 0 or (times > 1 and tag.kind == "statement"):
+            message = "MJML computes with what this gives, so it can't be left open: write a fixed value, or " + _CURE
+            raise pasted.error(tag.start, message)
+
+
+def _unequal(pasted: Pasted, tag: JinjaTag | None) -> TemplateError:
+    message = "the layout depends on what is here, so compiling once would give another one: give columns a width, or "
+    return pasted.error(tag.start if tag else 0, message + _CURE)
+
+
+def _weigh_loops(tree: nodes.Template) -> bool:
+    """Make each loop pay for its work; whether there is any."""
+    loops = list(tree.find_all(nodes.For))
+    for loop in loops:
+        weight = 1 + sum(1 for child in (*loop.body, *loop.else_) for _ in child.find_all(nodes.Node))
+        items = nodes.Call(nodes.Name("_loop", "load"), [loop.iter, nodes.Const(weight)], [], None, None)
+        loop.iter = items.set_lineno(loop.lineno)
+    return bool(loops)

@@ -1,0 +1,88 @@
+"""The daemon: roles, signals, drain. What is due is the stages' business, who wakes them the engine's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+from nurture.authoring.workspace import load_workspace
+from nurture.domain.problem import Problem
+from nurture.engines.embedded import Embedded
+from nurture.engines.stages import Stages
+from nurture.web.server import ListeningServer
+
+DRAIN_WITHIN_S = 30
+WATCHED = ("config.toml", "cadences", "templates")
+
+Role = Literal["web", "work"]
+
+log = structlog.get_logger()
+
+
+class FileWatch:
+    """Takes changed files up once they check clean; keeps the last good ones, and says so, while they don't."""
+
+    def __init__(self, root: Path, take_up: Callable[[], None]) -> None:
+        self._root = root
+        self._take_up = take_up
+        self._seen = self._stamp()
+
+    def look(self) -> None:
+        """Compare the files with the last look; cheap when nothing changed."""
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._take_up()
+        except Problem as problem:
+            log.error("files_not_taken_up", kept="the last good version", problem=str(problem))
+        else:
+            log.info("files_taken_up")
+
+    def _stamp(self) -> tuple[tuple[str, int, int], ...]:
+        stamps = []
+        for name in WATCHED:
+            top = self._root / name
+            for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
+                with contextlib.suppress(OSError):
+                    found = path.stat()
+                    stamps.append((str(path), found.st_mtime_ns, found.st_size))
+        return tuple(stamps)
+
+
+async def run_daemon(
+    *, root: Path, stages: Stages | None, server: ListeningServer | None, announce: Callable[[], None]
+) -> None:
+    """Run until SIGTERM or SIGINT, then drain: claimed mail is finished, open requests are answered."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    serving = asyncio.create_task(server.serve()) if server is not None else None
+    engine = _start_engine(root, stages) if stages is not None else None
+    announce()
+    waits = [asyncio.create_task(stop.wait()), *([serving] if serving is not None else [])]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    log.info("draining")
+    if server is not None:
+        server.should_exit = True
+    if engine is not None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(engine.drain(), DRAIN_WITHIN_S)
+    if serving is not None:
+        await serving
+    waits[0].cancel()
+
+
+def _start_engine(root: Path, stages: Stages) -> Embedded:
+    watch = FileWatch(root, lambda: stages.use(load_workspace(root)))
+    engine = Embedded(stages, reload=watch.look)
+    engine.start()
+    return engine

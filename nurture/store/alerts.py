@@ -1,0 +1,191 @@
+"""Alerts as rows: raised once, joined by further reasons, taken back while untold, and looked at by a rep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from nurture.domain.alerts import STANDING, AlertStatus
+from nurture.store import tables as t
+from nurture.store.database import insert as insert_here
+
+_STANDING = [status.value for status in STANDING]
+
+
+def raise_alert(
+    connection: Connection,
+    lead_id: int,
+    *,
+    rule: str,
+    reason: str,
+    now: datetime,
+    to: str = "sales",
+    message: str | None = None,
+    answerable: bool = True,
+    tell_at: datetime | None = None,
+    event_id: int | None = None,
+    at_once: bool = False,
+) -> int | None:
+    """A new alert's id; None where its reason joined the one that the lead has open already.
+
+    `tell_at` is the earliest moment to tell the rep (now, if not said), `event_id` the event that must still be a
+    person's by then. Joining one that was told already, or is snoozed, tells it again only `at_once`. One that is not
+    answerable is a notice, which joins nothing.
+    """
+    row = {
+        "lead_id": lead_id,
+        "rule": rule,
+        "to": to,
+        "message": message,
+        "status": AlertStatus.OPEN.value if answerable else AlertStatus.NOTICE.value,
+        "reasons": [reason],
+        "evidence": {},
+        "event_id": event_id,
+        "created_at": now,
+        "due_at": tell_at or now,
+        "rep": "",
+        "channel": "email",
+        "routed_by": "",
+        "told_count": 0,
+    }
+    # the index of standing alerts is the guard: of two that raise one at the same time, the second joins
+    statement = insert_here(connection, t.alert).values(row).on_conflict_do_nothing().returning(t.alert.c.id)
+    alert_id: int | None = connection.execute(statement).scalar_one_or_none()
+    if alert_id is None:
+        _join(connection, lead_id, row, at_once=at_once)
+    return alert_id
+
+
+def _join(connection: Connection, lead_id: int, row: dict[str, Any], *, at_once: bool) -> None:
+    a = t.alert.c
+    standing = connection.execute(
+        select(a.id, a.reasons, a.due_at, a.told_at)
+        .where(a.lead_id == lead_id, a.status.in_(_STANDING))
+        .with_for_update()
+    ).one_or_none()
+    if standing is None:
+        return
+    (reason,) = row["reasons"]
+    changes: dict[str, Any] = {}
+    if reason not in standing.reasons:
+        changes["reasons"] = [*standing.reasons, reason]
+    if at_once:
+        # whatever raised it before, this event alone is reason enough, whatever becomes of the others
+        waiting = standing.due_at if standing.told_at is None and standing.due_at is not None else row["due_at"]
+        changes |= {"event_id": row["event_id"], "told_at": None, "due_at": min(waiting, row["due_at"])}
+    if changes:
+        connection.execute(update(t.alert).where(a.id == standing.id, a.status.in_(_STANDING)).values(changes))
+
+
+def take_back(connection: Connection, event_ids: Sequence[int], *, now: datetime) -> list[int]:
+    """Close the alerts that these events raised and nobody was told of yet. Returns their leads."""
+    a = t.alert.c
+    statement = (
+        update(t.alert)
+        .where(a.event_id.in_(event_ids), a.status == AlertStatus.OPEN.value, a.told_count == 0)
+        .values(status=AlertStatus.CLOSED.value, due_at=None, answered_at=now)
+        .returning(a.lead_id)
+    )
+    return list(connection.scalars(statement))
+
+
+def last_raised(connection: Connection, lead_ids: Sequence[int]) -> dict[int, datetime]:
+    """lead id -> when it last had an alert that asks for an answer and was not taken back."""
+    a = t.alert.c
+    ignored = (AlertStatus.NOTICE.value, AlertStatus.CLOSED.value)
+    rows = connection.execute(
+        select(a.lead_id, func.max(a.created_at).label("at"))
+        .where(a.lead_id.in_(lead_ids), a.status.not_in(ignored))
+        .group_by(a.lead_id)
+    )
+    return {row.lead_id: row.at for row in rows}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertAnswered:
+    at: datetime
+    answer: str
+    rep: str
+    reason: str | None
+    note: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertView:
+    """What a rep's page shows. `evidence` is what was known when the rep was told (`store/evidence.py`)."""
+
+    id: int
+    lead_id: int
+    status: AlertStatus
+    rep: str
+    rule: str
+    reasons: tuple[str, ...]
+    message: str | None
+    created_at: datetime
+    told_at: datetime | None
+    due_at: datetime | None
+    email: str
+    name: str
+    company: str | None
+    title: str | None
+    phone: str | None
+    """None without permission to call."""
+    stage: str
+    fit: str
+    owner: str | None
+    evidence: dict[str, Any]
+    answers: tuple[AlertAnswered, ...]
+
+
+def alert_view(connection: Connection, alert_id: int) -> AlertView | None:
+    """The alert with its lead as it is now, and the answers so far in their order; None where there is none."""
+    a, lead, said = t.alert.c, t.lead.c, t.alert_answer.c
+    person = (lead.email, lead.first_name, lead.last_name, lead.company, lead.title, lead.phone)
+    row = connection.execute(
+        select(t.alert, *person, lead.stage, lead.fit, lead.owner)
+        .join(t.lead, lead.id == a.lead_id)
+        .where(a.id == alert_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    answers = connection.execute(
+        select(said.at, said.answer, said.rep, said.reason, said.note)
+        .where(said.alert_id == alert_id)
+        .order_by(said.at, said.id)
+    )
+    return AlertView(
+        id=row.id,
+        lead_id=row.lead_id,
+        status=AlertStatus(row.status),
+        rep=row.rep,
+        rule=row.rule,
+        reasons=tuple(row.reasons),
+        message=row.message,
+        created_at=row.created_at,
+        told_at=row.told_at,
+        due_at=row.due_at,
+        email=row.email,
+        name=" ".join(part for part in (row.first_name, row.last_name) if part),
+        company=row.company,
+        title=row.title,
+        phone=row.phone if may_call(connection, [row.lead_id]) else None,
+        stage=row.stage,
+        fit=row.fit,
+        owner=row.owner,
+        evidence=row.evidence,
+        answers=tuple(AlertAnswered(**answer._mapping) for answer in answers),
+    )
+
+
+def may_call(connection: Connection, lead_ids: Sequence[int]) -> set[int]:
+    """Leads whose latest word on calls is a yes."""
+    c = t.consent.c
+    rows = connection.execute(
+        select(c.lead_id, c.granted).where(c.lead_id.in_(lead_ids), c.kind == "phone").order_by(c.at, c.id)
+    )
+    latest = {row.lead_id: row.granted for row in rows}
+    return {lead_id for lead_id, granted in latest.items() if granted}

@@ -1,0 +1,85 @@
+"""Addresses that get nothing, and why. Lifted, never deleted; a stronger reason takes the place of a weaker one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, literal, select, update
+
+from nurture.domain.addresses import ERASED
+from nurture.store import tables as t
+from nurture.store.database import insert_ignore
+
+CHUNK = 500
+# What a weaker reason may not hide: an opt-in lifts the first two, a person the next ones, nothing an erasure.
+_STRENGTH = ("cold", "unsubscribed", "imported", "by_hand", "bounced", "complained", "erased")
+
+
+def suppress(connection: Connection, address_key: str, *, reason: str, now: datetime, note: str | None = None) -> bool:
+    """Suppress an address key, an "@domain" or an erased hash. False when an equal or stronger reason acts already."""
+    return bool(suppress_all(connection, {address_key: reason}, now=now, note=note))
+
+
+def suppress_all(
+    connection: Connection, reasons: Mapping[str, str], *, now: datetime, note: str | None = None
+) -> set[str]:
+    """key -> reason, set-wise; the keys of which a row was written."""
+    keys = sorted(reasons)
+    acting = _acting(connection, keys)
+    weaker = [key for key in keys if key in acting and _strength(acting[key]) < _strength(reasons[key])]
+    _lift(connection, weaker, now=now, note="a stronger reason took its place")
+    fresh = [key for key in keys if key not in acting or key in weaker]
+    if not fresh:
+        return set()
+    rows = [{"address_key": key, "reason": reasons[key], "at": now, "note": note} for key in fresh]
+    made = insert_ignore(connection, t.suppression).returning(t.suppression.c.address_key)
+    return set(connection.execute(made, rows).scalars())
+
+
+def lift(connection: Connection, address_key: str, *, now: datetime, note: str) -> bool:
+    """Let mail through to it again. False when nothing was suppressed under this key."""
+    return _lift(connection, [address_key], now=now, note=note) == 1
+
+
+def suppressed_among(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    """address key -> reason, for those that get nothing, by their own row or by one of their domain."""
+    domains = {key: "@" + key.rpartition("@")[2] for key in keys}
+    acting = _acting(connection, sorted({*domains, *domains.values()}))
+    found = {}
+    for key, domain in domains.items():
+        reason = acting.get(key) or acting.get(domain)
+        if reason is not None:
+            found[key] = reason
+    return found
+
+
+def has_erased(connection: Connection) -> bool:
+    """Whether anyone was ever erased, so that hashes must be compared (and the secret key is needed)."""
+    s = t.suppression.c
+    is_hash = (s.address_key >= ERASED) & (s.address_key < ERASED + "g") & s.lifted_at.is_(None)
+    return connection.scalar(select(literal(1)).where(is_hash).limit(1)) is not None
+
+
+def _acting(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    s, acting = t.suppression.c, {}
+    for start in range(0, len(keys), CHUNK):
+        some = select(s.address_key, s.reason).where(
+            s.address_key.in_(keys[start : start + CHUNK]), s.lifted_at.is_(None)
+        )
+        acting.update({row.address_key: row.reason for row in connection.execute(some)})
+    return acting
+
+
+def _lift(connection: Connection, keys: Iterable[str], *, now: datetime, note: str) -> int:
+    s, lifted, found = t.suppression.c, 0, list(keys)
+    for start in range(0, len(found), CHUNK):
+        acting = s.address_key.in_(found[start : start + CHUNK]) & s.lifted_at.is_(None)
+        change = update(t.suppression).where(acting).values(lifted_at=now, lifted_note=note)
+        lifted += connection.execute(change).rowcount
+    return lifted
+
+
+def _strength(reason: str) -> int:
+    """An unknown reason was given by a person."""
+    return _STRENGTH.index(reason) if reason in _STRENGTH else _STRENGTH.index("by_hand")
