@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from nurture.authoring.content_checks import check_content
+from nurture.authoring.content_checks import check_content, library_of
 from nurture.authoring.findings_out import count
 from nurture.authoring.lint import lint
+from nurture.authoring.render_checks import check_messages, check_rendering
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
 from nurture.authoring.workspace import compile_sources
@@ -42,7 +43,15 @@ def check_workspace(root: Path) -> CheckReport:
         raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
     sources = read_sources(root)
     compiled = compile_sources(sources)
-    findings = {*compiled.findings, *lint(compiled), *check_templates(compiled), *check_content(compiled)}
+    library = library_of(compiled)
+    findings = {
+        *compiled.findings,
+        *lint(compiled),
+        *check_templates(compiled),
+        *check_content(compiled, library),
+        *check_rendering(compiled, library),
+        *check_messages(compiled, library),
+    }
     return CheckReport(
         findings=tuple(sorted(findings)), cadences=len(sources.cadences), templates=len(sources.names.templates)
     )

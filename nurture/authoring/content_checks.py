@@ -16,9 +16,8 @@ from nurture.documents.finding import Finding
 from nurture.domain.cadence import Email
 
 
-def check_content(compiled: Compiled) -> Iterator[Finding]:
+def check_content(compiled: Compiled, library: TemplateLibrary) -> Iterator[Finding]:
     """What is wrong inside of templates and lines."""
-    library = library_of(compiled)
     yield from _templates(compiled, library)
     for document, path, text in _lines(compiled):
         try:

@@ -41,10 +41,10 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def as_sarif(findings: Sequence[Finding], *, version: str) -> dict[str, Any]:
+def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
     """One run of the tool `nurture`, for code scanning."""
     rules = sorted({finding.code for finding in findings})
-    driver = {"name": "nurture", "version": version, "rules": [{"id": code} for code in rules]}
+    driver = {"name": "nurture", "rules": [{"id": code} for code in rules]}
     return {
         "$schema": _SARIF_SCHEMA,
         "version": "2.1.0",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 from enum import StrEnum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +47,7 @@ def check(
     if as_json:
         print_json(as_document(report.findings))
     elif format_ is CheckFormat.SARIF:
-        print_json(as_sarif(report.findings, version=version("nurture")))
+        print_json(as_sarif(report.findings))
     elif format_ is CheckFormat.GITHUB:
         for line in as_github(report.findings):
             typer.echo(line)

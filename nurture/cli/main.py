@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nurture.cli import author
+from nurture.cli import author, leads
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -20,6 +20,10 @@ app = typer.Typer(
 app.command("init")(author.init)
 app.command("check")(author.check)
 app.command("schema")(author.schema)
+app.command("import")(leads.import_file)
+app.add_typer(leads.leads_app, name="leads")
+app.command("track")(leads.track)
+app.command("suppress")(leads.suppress)
 
 
 def main() -> None:

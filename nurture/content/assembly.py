@@ -15,9 +15,8 @@ from typing import Any
 from markupsafe import escape
 
 from nurture.content.filters import text_of
-from nurture.content.links import COMPLETE_HOST, destination, html_slot
+from nurture.content.links import COMPLETE_HOST, destination, encode_url, html_slot
 from nurture.content.problems import RenderProblem
-from nurture.content.quoted_printable import encode
 from nurture.content.sandbox import EXPR_CLOSE, EXPR_OPEN, STATEMENT_CLOSE, STATEMENT_OPEN
 from nurture.content.slots import JinjaTag, Sentinels
 from nurture.content.text_part import LINK_CLOSE, LINK_OPEN
@@ -88,7 +87,7 @@ def _fixed_link(address: str, refuse: Refusal, *, escaped: bool) -> str:
         raise refuse(None, str(problem)) from None
     if url[:4].lower() != "http":
         return str(escape(url)) if escaped else url
-    return _expression(f"_fixed({url!a}, {encode(str(escape(url)) if escaped else url)!a})")
+    return _expression(f"_fixed({url!a}, {encode_url(url, escaped)!a})")
 
 
 def _arguments(literals: list[str], tags: list[JinjaTag]) -> list[str]:
@@ -167,4 +166,4 @@ def source_address(*parts: Any) -> str:
     url = destination("".join([part if type(part) is str else text_of(part) for part in parts]))
     if url[:4].lower() != "http":
         raise RenderProblem(f'an image comes from "{url[:60]}"; write a whole http(s) address')
-    return encode(str(escape(url)))
+    return encode_url(url, True)

@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376; Ed25519: RFC 8463), relaxed for headers and simple for the body.
 
-A letter's body is canonical already: quoted-printable lines without white space at their end, and one CRLF at the end of
-all. So the body is hashed as it is, and no regular expression walks over it.
+A letter's body is canonical already: quoted-printable lines without white space at their end, and one CRLF at the end
+of all. So the body is hashed as it is, and no regular expression walks over it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
@@ -16,6 +17,9 @@ from nurture.content.problems import RenderProblem
 
 VALUE_LIMIT = 20_000
 """Characters of any text that a template computes."""
+
+# a width (`%99999999d`) is not among strftime's words here
+_STYLE = re.compile(r"(?:[^%]|%-?[aAbBdHIjmMpSuUVwWyYZz%]){1,60}\Z")
 
 
 def text_of(value: Any) -> str:
@@ -104,7 +108,8 @@ def _last(value: Any) -> Any:
 
 
 def _urlencode(value: Any) -> str:
-    return quote(text_of(value), safe="")
+    text = text_of(value)
+    return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="replace")
 
 
 def _int(value: Any, otherwise: int = 0) -> int:
@@ -167,8 +172,8 @@ def _localtime(value: Any, timezone: Any = "UTC", style: str = "%A %-d %B, %H:%M
 
 
 def _styled(moment: date, style: str) -> str:
-    if len(style) > 60:
-        raise RenderProblem("a date's format is too long")
+    if not _STYLE.match(style):
+        raise RenderProblem(f'"{style[:40]}" is not a format for dates, like "%-d %B %Y"')
     return bounded(moment.strftime(style))
 
 

@@ -61,7 +61,7 @@ def subject_value(subject: str) -> str:
 
 @lru_cache(maxsize=4096)
 def mailbox(name: str, address: str, header: str) -> str:
-    """`Name <address>`, the name quoted or encoded as it needs. Raises RenderProblem for an address with anything odd."""
+    """`Name <address>`, the name quoted or encoded as it needs. Raises RenderProblem for an odd address."""
     checked = checked_address(address)
     if not name or name == address:
         return checked
@@ -157,16 +157,16 @@ def _folded(words: list[str], used: int) -> str | None:
 
 def _encoded_words(text: str, used: int) -> str:
     """Base64 encoded words of whole characters (RFC 2047, 5), each on a line of its own where one is not enough."""
+    data = text.encode("utf-8")
     words = []
-    chunk = b""
-    room = _bytes_for(LINE_LIMIT - used)
-    for character in text:
-        encoded = character.encode("utf-8")
-        if len(chunk) + len(encoded) > room:
-            words.append(chunk)
-            chunk, room = b"", _bytes_for(LINE_LIMIT - 1)
-        chunk += encoded
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(each).decode()}?=" for each in [*words, chunk])
+    start, room = 0, _bytes_for(LINE_LIMIT - used)
+    while start < len(data):
+        end = start + room
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
+            end -= 1
+        words.append(f"=?utf-8?b?{b64encode(data[start:end]).decode()}?=")
+        start, room = end, _bytes_for(LINE_LIMIT - 1)
+    return "\r\n ".join(words)
 
 
 def _bytes_for(characters: int) -> int:

@@ -140,7 +140,7 @@ _WORDS = {
     "CallBlock": "a call block",
     "Block": "a block",
     "With": "`with`",
-    "ScopedEvalContextModifier": "`autoescape`",
+    "Scope": "`autoescape`",
     "NSRef": "a namespace",
 }
 

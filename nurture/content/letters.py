@@ -21,6 +21,7 @@ from nurture.content.dkim import DkimSigner
 from nurture.content.links import (
     LinkCollector,
     LinkStyle,
+    destination,
     encode_url,
     encoded_click_base,
 )
@@ -45,9 +46,12 @@ _HIDDEN = "display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-
 
 @dataclass(frozen=True, kw_only=True)
 class LetterRequest:
-    """A letter from a template. `subject` and `preheader` are Jinja text; `context` holds what templates may see:
-    mappings `lead` (without blank fields, `custom` inside), `owner`, `sender`, `workspace`, `event`, `offer`, `vars`, and
-    addresses such as `offer_url`; those of `links` are added here. `list_id` is the id without angle brackets."""
+    """A letter from a template.
+
+    `subject` and `preheader` are Jinja text. `context` holds what templates may see: mappings `lead` (without blank
+    fields, `custom` inside), `owner`, `sender`, `workspace`, `event`, `offer`, `vars`, and addresses such as
+    `offer_url`; those of `links` are added here. `message_id`, `references` and `list_id` are without angle brackets.
+    """
 
     template: str
     subject: str
@@ -123,6 +127,7 @@ class Composer:
         style = request.links
         values = {
             **request.context,
+            **self._library.functions,
             "unsubscribe_url": style.unsubscribe_url,
             "preferences_url": style.preferences_url,
         }
@@ -195,7 +200,7 @@ def _closing(style: LinkStyle) -> str:
     if style.click_base is not None:
         closing += _HONEYPOT[0] + encode_url(f"{style.click_base}-h", True) + _HONEYPOT[1]
     if style.open_url is not None:
-        closing += _PIXEL[0] + encode_url(style.open_url, True) + _PIXEL[1]
+        closing += _PIXEL[0] + encode_url(destination(style.open_url), True) + _PIXEL[1]
     return closing
 
 

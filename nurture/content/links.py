@@ -73,22 +73,23 @@ class LinkCollector:
 
     def fixed(self, url: str, encoded: str) -> str:
         """A link whose destination is the template's own; `encoded` is it as it stands in an untracked letter."""
-        if self._style.utm:
+        if self._style.utm or url in self._untracked:
             return self(url)
-        number = self._number(url)
+        found = self.found
+        number = len(found) if self._known is None else self._number(url)
+        found.append(url)
         return encoded if self._encoded_base is None else f"{self._encoded_base}-{number}{SOFT_BREAK}"
 
     def __call__(self, *parts: Any) -> str:
         """A link made of literal parts and slots."""
         written = "".join([part if type(part) is str else text_of(part) for part in parts])
-        if written in self._untracked:
-            return encode_url(written, self._escaped)
         url = destination(written)
-        if url[:4].lower() != "http":
+        if written in self._untracked or url[:4].lower() != "http":
             return encode_url(url, self._escaped)
         if self._style.utm:
             url = with_utm(url, self._style.utm, self._style.own_domains)
         number = self._number(url)
+        self.found.append(url)
         if self._encoded_base is None:
             return encode_url(url, self._escaped)
         return f"{self._encoded_base}-{number}{SOFT_BREAK}"
@@ -99,7 +100,6 @@ class LinkCollector:
 
     def _number(self, url: str) -> int:
         number = len(self.found)
-        self.found.append(url)
         known = self._known
         if known is None or (number < len(known) and known[number] == url):
             return number
@@ -110,9 +110,8 @@ class LinkCollector:
         return len(known) + self._new.index(url)
 
 
-@lru_cache(maxsize=4096)
 def destination(written: str) -> str:
-    """The checked address of a link; characters no address has are percent-encoded. Raises RenderProblem."""
+    """The checked address of a link, free of `< > "`: what no address has is percent-encoded. Raises RenderProblem."""
     url = written.strip()
     if not _URL_SAFE.match(url):
         url = quote(url, safe="!#$%&'()*+,/:;=?@[]~", errors="replace")
@@ -123,9 +122,9 @@ def destination(written: str) -> str:
     return url
 
 
-@lru_cache(maxsize=4096)
 def encode_url(url: str, escaped: bool) -> str:
-    return encode(str(escape(url)) if escaped else url)
+    """A checked address, encoded; in an attribute (`escaped`) or in text."""
+    return encode(url.replace("&", "&amp;").replace("'", "&#39;") if escaped else url)
 
 
 @lru_cache(maxsize=4096)
@@ -151,7 +150,6 @@ def encoded_click_base(click_base: str | None) -> str | None:
 
 Slot = Callable[[Any], str]
 _PLAIN_HTML = re.compile(r"[ !#-%(-\-/-;?-~][ !#-%(-;?-~]{0,71}\Z").match
-_PLAIN_TEXT = re.compile(r"[ -\-/-<>-~][ -<>-~]{0,71}\Z").match
 
 
 def html_slot(value: Any) -> str:
@@ -162,8 +160,7 @@ def html_slot(value: Any) -> str:
 
 
 def text_slot(value: Any) -> str:
-    if type(value) is str and _PLAIN_TEXT(value):
-        return value + SOFT_BREAK
+    """A slot in the text part."""
     return encode(printed(value))
 
 

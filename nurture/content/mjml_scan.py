@@ -34,6 +34,9 @@ class Scan:
     styles: list[tuple[int, int]] = field(default_factory=list)
     """The stretches inside `<mj-style>`, where MJML's own comments mean nothing."""
 
+    tables: list[tuple[int, int]] = field(default_factory=list)
+    """The stretches inside `<mj-table>`."""
+
     def attribute_at(self, offset: int) -> str | None:
         return next((name for start, end, name in self.values if start <= offset < end), None)
 
@@ -49,6 +52,7 @@ def scan(text: str) -> Scan:
     found = Scan()
     open_tags: list[tuple[str, int]] = []
     html_in: str | None = None
+    opened_until = 0
     position = 0
     while (start := text.find("<", position)) >= 0:
         position = start + 1
@@ -72,7 +76,9 @@ def scan(text: str) -> Scan:
             continue
         if closing:
             if html_in == "mj-style":
-                found.styles.append((open_tags[-1][1], start))
+                found.styles.append((opened_until, start))
+            elif html_in == "mj-table":
+                found.tables.append((opened_until, start))
             html_in = None
             _close(name, start, open_tags, found)
             continue
@@ -80,7 +86,7 @@ def scan(text: str) -> Scan:
         if text[end - 2 : end] != "/>":
             open_tags.append((name, start))
             if name in HTML_INSIDE and not any(each == "mj-attributes" for each, _ in open_tags):
-                html_in = name
+                html_in, opened_until = name, end
         if len(open_tags) > DEPTH_LIMIT:
             found.complaints.append(Complaint(offset=start, message=f"tags are nested more than {DEPTH_LIMIT} deep"))
             break
@@ -94,7 +100,7 @@ def scan(text: str) -> Scan:
 
 def _read_attributes(text: str, position: int) -> tuple[list[tuple[str, int, int, int]], int]:
     """(name, its offset, start and end of the value or -1) of each attribute, and where the tag ends."""
-    attributes = []
+    attributes: list[tuple[str, int, int, int]] = []
     while position < len(text):
         piece = _ATTRIBUTE.match(text, position)
         if piece is None:

@@ -48,9 +48,9 @@ class Pasted:
         place = self.place(offset)
         return TemplateError(file=place.file, line=place.line, column=place.column, message=message)
 
-    def error_on_line(self, line: int, word: str, message: str) -> TemplateError:
+    def error_on_line(self, line: int | None, word: str, message: str) -> TemplateError:
         """For what Jinja reports by line: the column is that of `word` on it."""
-        start = _line_start(self.text, line)
+        start = _line_start(self.text, line or 1)
         end = self.text.find("\n", start)
         stretch = self.text[start : end if end >= 0 else len(self.text)]
         found = stretch.find(word) if word else -1

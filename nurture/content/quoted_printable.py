@@ -13,6 +13,8 @@ LINE = 73  # with a first dot written as =2E and the soft break's own "=": 76
 SOFT_BREAK = "=\r\n"
 
 _UNSAFE = re.compile(rb"[^ -<>-~\t]")
+_PLAIN = re.compile(r"[ -\-/-<>-~][ -<>-~]{0,71}\Z").match
+_BREAKS_OR_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _NEWLINES = re.compile(r"\r\n?|[\u2028\u2029\x85]")
 # what HTML and mail have no use for; a lone surrogate becomes a question mark when encoded
 _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), None)
@@ -20,6 +22,10 @@ _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), None)
 
 def encode(text: str) -> str:
     """Whole lines of quoted-printable; "" for "". Control characters are left out, any newline becomes CRLF."""
+    if _PLAIN(text):
+        return text + SOFT_BREAK
+    if not _BREAKS_OR_CONTROLS.search(text):
+        return _line(text, hard=False) + SOFT_BREAK if text else ""
     *whole, rest = _NEWLINES.sub("\n", text).translate(_CONTROLS).split("\n")
     encoded = [_line(line, hard=True) + "\r\n" for line in whole]
     if rest:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
@@ -32,6 +32,8 @@ TESTS = frozenset(
 )
 LOOP_FIELDS = frozenset({"index", "index0", "revindex", "revindex0", "first", "last", "length"})
 FUNCTIONS = frozenset({"range", "asset"})
+CAPTURED = "_captured"
+"""The filter that every `set` block goes through, so that blocks made of blocks do not grow without end."""
 RANGE_LIMIT = 1000
 LOOP_WORK = 200_000
 """Nodes of a template that the loops of one render may run through; some tenths of a second."""
@@ -49,17 +51,18 @@ class Missing(Undefined):
     def _undefined_message(self) -> str:
         return f"{self._undefined_name} is missing and has no default"
 
-    def _refuse(self, *_: Any) -> Any:
+    def _refuse(self, *_: Any, **_named: Any) -> NoReturn:
         raise UndefinedError(self._undefined_message)
 
-    def _no(self, _: Any) -> bool:
+    def _no(self, _: object) -> bool:
         return False
 
     def __ne__(self, _: object) -> bool:
         return True
 
     __str__ = __iter__ = __len__ = _refuse
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _no
+    __eq__ = __contains__ = _no
+    __lt__ = __le__ = __gt__ = __ge__ = _no  # type: ignore[assignment]  # comparing with nothing is false, not an error
     __hash__ = Undefined.__hash__
 
 
@@ -122,7 +125,7 @@ class LetterCode(CodeGenerator):
 
     def visit_Call(self, node: nodes.Call, frame: Frame, forward_caller: bool = False) -> None:
         if not is_ours(node):
-            super().visit_Call(node, frame, forward_caller)
+            super().visit_Call(node, frame, forward_caller=forward_caller)
             return
         self.visit(node.node, frame)
         self.write("(")
@@ -192,8 +195,8 @@ class LetterEnvironment(ImmutableSandboxedEnvironment):
         self.slot = slot
         self.literal = literal
         self.held = held
-        self.globals = {"range": bounded_range}
-        self.filters = dict(FILTERS)
+        self.globals = {}  # what templates may call comes with the values of each letter
+        self.filters = {**FILTERS, CAPTURED: bounded}
         self.tests = {name: test for name, test in self.tests.items() if name in TESTS}
 
     def field(self, holder: Any, name: str, dotted: str) -> Any:
@@ -212,7 +215,7 @@ class LetterEnvironment(ImmutableSandboxedEnvironment):
             return obj[argument] if -len(obj) <= argument < len(obj) else Missing(name=f"item {argument}")
         return self.field(obj, argument, str(argument)) if isinstance(argument, str) else Missing(name="item")
 
-    def call(self, _context: Any, function: Any, *args: Any, **_named: Any) -> Any:  # type: ignore[override]  # narrower on purpose
+    def call(self, _context: Any, function: Any, *args: Any, **_named: Any) -> Any:
         if function is bounded_range or getattr(function, "callable_from_templates", False):
             return function(*args)
         raise SecurityError("only range and asset can be called")

@@ -8,6 +8,7 @@ wire when they are compiled. A template of which MJML must know the lead is comp
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 from collections import Counter
@@ -31,11 +32,15 @@ from nurture.content.pasting import Pasted, paste
 from nurture.content.problems import RenderProblem, TemplateError
 from nurture.content.proof import Chosen, body_of, proof_of
 from nurture.content.quoted_printable import encode
-from nurture.content.sandbox import LetterEnvironment, LoopBudget
+from nurture.content.sandbox import CAPTURED, LetterEnvironment, LoopBudget, bounded_range
 from nurture.content.slots import JinjaTag, Sentinels, Unclosed, blanked, jinja_tags, replaced
 from nurture.content.text_part import text_of_html
 
 __all__ = ["CompiledTemplate", "Line", "TemplateError", "TemplateLibrary"]
+
+_ROW_GROUP = re.compile(r"<(?:tbody|thead|tfoot|caption|colgroup)\b", re.IGNORECASE)
+Stamps = dict[str, tuple[int, int]]
+"""What the files that a template was read from looked like, those included that were looked for and not there."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*\Z")
 _CURE = "write `compile: per_lead` in the step"
@@ -52,17 +57,17 @@ class Part:
     __slots__ = ("_has_loops", "_root", "_template")
 
     def __init__(self, environment: LetterEnvironment, tree: nodes.Template) -> None:
-        self._has_loops = _weigh_loops(tree)
+        self._has_loops = _bound(tree)
         code = environment.compile(tree)
         self._template = Template.from_code(environment, code, environment.globals)
         self._root = self._template.root_render_func
 
-    def render(self, values: Mapping[str, Any]) -> str:
-        """Raises RenderProblem."""
+    def render(self, values: dict[str, Any]) -> str:
+        """`values` holds the library's `functions` as well. Raises RenderProblem."""
         try:
             if self._has_loops:
                 return self._counted({**values, "_loop": LoopBudget()})
-            written = "".join(self._root(self._template.new_context(values)))  # type: ignore[arg-type]  # it copies
+            written = "".join(self._root(self._template.new_context(values, shared=True)))
         except RecursionError:
             raise RenderProblem("the template is too deep") from None
         except _RENDER_ERRORS as error:
@@ -74,7 +79,7 @@ class Part:
     def _counted(self, values: dict[str, Any]) -> str:
         pieces = []
         left = OUTPUT_LIMIT
-        for piece in self._root(self._template.new_context(values)):
+        for piece in self._root(self._template.new_context(values, shared=True)):
             pieces.append(piece)
             left -= len(piece)
             if left < 0:
@@ -90,7 +95,7 @@ class Line:
     part: Part | None
     text: str
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: dict[str, Any]) -> str:
         """Raises RenderProblem."""
         return self.text if self.part is None else self.part.render(values)
 
@@ -119,7 +124,7 @@ class PerLead:
         self._name = name
         self._mjml = mjml
 
-    def compiled_for(self, values: Mapping[str, Any]) -> CompiledTemplate:
+    def compiled_for(self, values: dict[str, Any]) -> CompiledTemplate:
         """Raises RenderProblem."""
         written = self._mjml.render(values)
         try:
@@ -144,9 +149,14 @@ class TemplateLibrary:
         self._names = names or TemplateNames()
         self._compiler = compiler or shared_compiler()
         self._lock = threading.RLock()
-        self._compiled: dict[tuple[str, str, bool], tuple[CompiledTemplate, dict[Path, tuple[int, int]]]] = {}
+        self._compiled: dict[tuple[str, str, bool], tuple[CompiledTemplate, Stamps]] = {}
         self._by_content: dict[str, CompiledTemplate] = {}
-        self._asset = asset
+        self.functions: Mapping[str, Any] = {
+            "range": bounded_range,
+            "_style": style_value,
+            "_source": source_address,
+            **({} if asset is None else {"asset": _Asset(asset)}),
+        }
         self._html = self._environment(autoescape=True, slot=html_slot, literal=encode, own_delimiters=True)
         self._text = self._environment(autoescape=False, slot=text_slot, literal=encode, own_delimiters=True)
         self._mjml = self._environment(autoescape=True, slot=_escaped, literal=str)
@@ -193,25 +203,18 @@ class TemplateLibrary:
 
     # --- how it is done
 
-    def _environment(self, **forms: Any) -> LetterEnvironment:
-        held = _escaped if forms["autoescape"] else printed
-        environment = LetterEnvironment(held=held, **forms)
-        environment.globals |= {"_style": style_value, "_source": source_address}
-        if self._asset is not None:
-            environment.globals["asset"] = _Asset(self._asset)
-        return environment
+    @staticmethod
+    def _environment(**forms: Any) -> LetterEnvironment:
+        return LetterEnvironment(held=_escaped if forms["autoescape"] else printed, **forms)
 
-    def _compile(
-        self, name: str, language: str | None, per_lead: bool
-    ) -> tuple[CompiledTemplate, dict[Path, tuple[int, int]]]:
+    def _compile(self, name: str, language: str | None, per_lead: bool) -> tuple[CompiledTemplate, Stamps]:
         file, looked_for = self._file(name, language)
         override = self._text_file(file)
-        stamps = {path: _stamp(path) for path in looked_for}
+        stamps = {str(path): _stamp(str(path)) for path in (*looked_for, (self._folder / file).with_suffix(".txt"))}
         pasted = paste(self._folder, file)
         text = paste(self._folder, override) if override else None
         read = {**pasted.files, **(text.files if text else {})}
-        stamps |= {self._folder / each: _stamp(self._folder / each) for each in read}
-        stamps.setdefault((self._folder / file).with_suffix(".txt"), _stamp((self._folder / file).with_suffix(".txt")))
+        stamps |= {path: _stamp(path) for path in (str(self._folder / each) for each in read)}
         digest = hashlib.sha256(repr((file, per_lead, sorted(read.items()))).encode()).hexdigest()
         if digest not in self._by_content:
             self._by_content[digest] = self._compile_files(name, pasted, text, per_lead)
@@ -366,10 +369,10 @@ def _escaped(value: Any) -> str:
     return str(value) if type(value) is Markup else str(escape(printed(value)))
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def _stamp(path: str) -> tuple[int, int]:
     """What changes when a file does; (0, 0) for none."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  asked for every letter, and a Path takes four times as long
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
@@ -408,13 +411,21 @@ def _cut(text: str, tags: list[JinjaTag], found: Scan, form: Callable[[JinjaTag]
     gone = [
         (start, end, "") for start, end in found.comments if start >= root and not text.startswith("<!--[if", start)
     ]
-    edits = sorted([*gone, *((tag.start, tag.end, form(tag)) for tag in tags)])
+    rows = [
+        edit for start, end in found.tables if not _ROW_GROUP.search(text, start, end) for edit in _grouped(start, end)
+    ]
+    edits = sorted([*gone, *rows, *((tag.start, tag.end, form(tag)) for tag in tags)])
     pieces = []
     position = root
     for start, end, put in edits:
         pieces += [text[position:start], put]
         position = end
     return "".join([*pieces, text[position:]])
+
+
+def _grouped(start: int, end: int) -> list[tuple[int, int, str]]:
+    """Puts rows into the `<tbody>` that HTML would else open inside a loop and close after it."""
+    return [(start, start, "<tbody>"), (end, end, "</tbody>")]
 
 
 def _sentinel(tag: JinjaTag, found: Scan, sentinels: Sentinels) -> str:
@@ -440,8 +451,11 @@ def _unequal(pasted: Pasted, tag: JinjaTag | None) -> TemplateError:
     return pasted.error(tag.start if tag else 0, message + _CURE)
 
 
-def _weigh_loops(tree: nodes.Template) -> bool:
-    """Make each loop pay for its work; whether there is any."""
+def _bound(tree: nodes.Template) -> bool:
+    """Make each loop pay for its work, and limit the size of each `set` block; whether there are loops."""
+    for block in tree.find_all(nodes.AssignBlock):
+        block.filter = nodes.Filter(None, CAPTURED, [], [], None, None)
+        block.filter.set_lineno(block.lineno)
     loops = list(tree.find_all(nodes.For))
     for loop in loops:
         weight = 1 + sum(1 for child in (*loop.body, *loop.else_) for _ in child.find_all(nodes.Node))

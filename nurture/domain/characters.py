@@ -1,18 +1,22 @@
 """Which characters a person's fields may hold: those that can neither command a header, a terminal nor a reader's eye.
 
 Unsafe are control characters (RFC 5322 headers end at one), the line and paragraph separators of Unicode, lone
-surrogates, and the bidirectional controls that make text read as something else (Unicode TR 36, section 2.6).
+surrogates, and the bidirectional controls that make text read as something else (Unicode TR 36, section 2.6), also
+where an encoded-word (RFC 2047) hides them.
 Joiners inside a word stay: Persian, Hindi and emoji are written with them.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]")
 _UNSAFE_IN_LINES = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_ENCODED_WORD = re.compile(r"=\?([^?\s]*)\?([qQbB])\?(.*?)\?=", re.DOTALL)
+_HEX = re.compile(r"=([0-9A-Fa-f]{2})")
 _INVISIBLE = "\u200b\u200e\u200f\u2060\ufeff"
 
 
@@ -26,14 +30,43 @@ def trimmed(text: str) -> str:
     return text
 
 
+def is_plain(text: str) -> bool:
+    """A quick yes for nearly all text: printable, and no encoded-word in it. No says nothing yet."""
+    return text.isprintable() and "=?" not in text
+
+
 def is_safe(text: str) -> bool:
     """Whether a one-line field may hold this text."""
-    return (text.isascii() and text.isprintable()) or _UNSAFE.search(text) is None
+    return is_plain(text) or (_UNSAFE.search(text) is None and not _hides_unsafe(text))
 
 
 def is_safe_in_lines(text: str) -> bool:
     """Whether a free text may hold this: as `is_safe`, but tabs and line breaks are part of it."""
-    return (text.isascii() and text.isprintable()) or _UNSAFE_IN_LINES.search(text) is None
+    return is_plain(text) or (_UNSAFE_IN_LINES.search(text) is None and not _hides_unsafe(text))
+
+
+def _hides_unsafe(text: str) -> bool:
+    """Whether an encoded-word (RFC 2047) decodes to an unsafe character: a mail reader, or a library, would do so."""
+    return any(_UNSAFE.search(_decoded(*match)) for match in _ENCODED_WORD.findall(text))
+
+
+def _decoded(charset: str, encoding: str, content: str) -> str:
+    content = content.encode("utf-8", "surrogatepass").decode("latin-1")
+    if encoding in "qQ":
+        raw = _HEX.sub(lambda match: chr(int(match[1], 16)), content).encode("latin-1")
+    else:
+        raw = _base64(content)
+    try:
+        return raw.decode(charset.partition("*")[0])
+    except (LookupError, ValueError):
+        return raw.decode("latin-1")
+
+
+def _base64(content: str) -> bytes:
+    """As forgiving as mail readers are: signs that don't belong and missing padding are passed over."""
+    kept = re.sub(r"[^A-Za-z0-9+/]", "", content)
+    kept = kept[: len(kept) - (len(kept) % 4 == 1)]
+    return binascii.a2b_base64(kept + "=" * (-len(kept) % 4))
 
 
 def has_control(text: str) -> bool:

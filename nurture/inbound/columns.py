@@ -122,11 +122,15 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """`target` is one of TARGETS or `custom.X`; `header` is the name as it stands in the file."""
+    """`target` is one of TARGETS or `custom.X`; `header` is the name as it stands in the file.
+
+    `is_free` marks a column that nobody gave a meaning: its text may have several lines.
+    """
 
     index: int
     header: str
     target: str
+    is_free: bool = False
 
 
 def map_columns(headers: Sequence[str], given: Mapping[str, str]) -> list[Column]:
@@ -136,13 +140,12 @@ def map_columns(headers: Sequence[str], given: Mapping[str, str]) -> list[Column
     names: set[str] = {target for target in taken if target.startswith(CUSTOM)}
     columns = []
     for index, header in enumerate(headers):
-        target = chosen.get(index) or _known(header)
-        if index not in chosen and (target is None or (target in taken and target not in _MANY)):
-            target = _custom(header, index, names)
-        assert target is not None
+        target, is_free = chosen.get(index) or _known(header), False
+        if target is None or (index not in chosen and target in taken and target not in _MANY):
+            target, is_free = _custom(header, index, names), True
         taken.add(target)
         names.add(target)
-        columns.append(Column(index=index, header=header, target=target))
+        columns.append(Column(index=index, header=header, target=target, is_free=is_free))
     _check(columns, headers)
     return columns
 
@@ -156,8 +159,7 @@ def _given(headers: Sequence[str], given: Mapping[str, str]) -> dict[int, str]:
             raise Problem(f"--map '{header}={target}': the file has no column '{header}'{suggest(header, headers)}")
         is_custom = target.startswith(CUSTOM) and is_custom_name(target.removeprefix(CUSTOM))
         if target not in TARGETS and not is_custom:
-            hint = suggest(target, TARGETS) or f": use custom.NAME or one of {', '.join(TARGETS)}"
-            raise Problem(f"--map '{header}={target}': unknown field '{target}'{hint}")
+            raise Problem(f"--map '{header}={target}': unknown field '{target}'{suggest(target, (*TARGETS, CUSTOM))}")
         if target in chosen.values() and target not in _MANY:
             raise Problem(f"--map '{header}={target}': another column is mapped to {target} already")
         chosen[index] = target

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, func, select, update
 from nurture.domain.alerts import STANDING, AlertStatus
 from nurture.store import tables as t
 from nurture.store.database import insert as insert_here
+from nurture.store.database import one_of
 
 _STANDING = [status.value for status in STANDING]
 
@@ -86,7 +87,7 @@ def take_back(connection: Connection, event_ids: Sequence[int], *, now: datetime
     a = t.alert.c
     statement = (
         update(t.alert)
-        .where(a.event_id.in_(event_ids), a.status == AlertStatus.OPEN.value, a.told_count == 0)
+        .where(one_of(a.event_id, event_ids), a.status == AlertStatus.OPEN.value, a.told_count == 0)
         .values(status=AlertStatus.CLOSED.value, due_at=None, answered_at=now)
         .returning(a.lead_id)
     )
@@ -99,10 +100,16 @@ def last_raised(connection: Connection, lead_ids: Sequence[int]) -> dict[int, da
     ignored = (AlertStatus.NOTICE.value, AlertStatus.CLOSED.value)
     rows = connection.execute(
         select(a.lead_id, func.max(a.created_at).label("at"))
-        .where(a.lead_id.in_(lead_ids), a.status.not_in(ignored))
+        .where(one_of(a.lead_id, lead_ids), a.status.not_in(ignored))
         .group_by(a.lead_id)
     )
     return {row.lead_id: row.at for row in rows}
+
+
+def standing_among(connection: Connection, lead_ids: Sequence[int]) -> set[int]:
+    """Leads with an alert that is not yet answered for good."""
+    a = t.alert.c
+    return set(connection.scalars(select(a.lead_id).where(one_of(a.lead_id, lead_ids), a.status.in_(_STANDING))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +192,7 @@ def may_call(connection: Connection, lead_ids: Sequence[int]) -> set[int]:
     """Leads whose latest word on calls is a yes."""
     c = t.consent.c
     rows = connection.execute(
-        select(c.lead_id, c.granted).where(c.lead_id.in_(lead_ids), c.kind == "phone").order_by(c.at, c.id)
+        select(c.lead_id, c.granted).where(one_of(c.lead_id, lead_ids), c.kind == "phone").order_by(c.at, c.id)
     )
     latest = {row.lead_id: row.granted for row in rows}
     return {lead_id for lead_id, granted in latest.items() if granted}

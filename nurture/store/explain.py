@@ -13,6 +13,7 @@ from nurture.domain.event import EventName, Verdict
 from nurture.domain.explain import ScoreLine, coming_step, say_decision, say_event, say_moment, say_step, score_lines
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
+from nurture.domain.scoring import engagement_at
 from nurture.store import tables as t
 from nurture.store.cadences import load_versions
 from nurture.store.suppressions import suppressed_among
@@ -217,7 +218,8 @@ def _score(connection: Connection, lead: Any, asked: Asked) -> tuple[list[ScoreL
     rows = connection.execute(select(t.score_ledger).where(s.lead_id == lead.id).order_by(s.at, s.id)).all()
     fading = [_line(row) for row in rows if row.kind == "engagement"]
     decayed = sum(each.points * 0.5 ** ((asked.now - each.at) / asked.half_life) for each in fading)
-    engagement = min(asked.engagement_cap, max(0.0, decayed))
+    # the lead's own sums, because they are what everything else goes by
+    engagement = engagement_at(lead.gains, lead.losses, asked.now, half_life=asked.half_life, cap=asked.engagement_cap)
     lines = score_lines(
         [_line(row) for row in rows],
         engagement=fading,

@@ -84,6 +84,13 @@ def save_leads(connection: Connection, leads: Sequence[LeadInput], *, now: datet
     return saved
 
 
+def would_change(connection: Connection, leads: Sequence[LeadInput]) -> set[str]:
+    """The keys of known leads that `save_leads` would give another field's value. Locks their rows."""
+    merged = _merged(leads)
+    known = _rows_of(connection, sorted(merged))
+    return {key for key, before in known.items() if _change(before, merged[key]) is not None}
+
+
 def set_fields(connection: Connection, lead_id: int, fields: Mapping[str, str], *, now: datetime) -> bool:
     """Set lead fields and `custom.X` by name; "" clears one. Whether anything changed. Raises Problem."""
     row = connection.execute(select(t.lead).where(t.lead.c.id == lead_id).with_for_update()).one_or_none()

@@ -6,14 +6,14 @@ mailbox confirms. Each function works in the caller's one transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
-from nurture.domain.addresses import Address, read_address
+from nurture.domain.addresses import Address, erased_key, read_address
 from nurture.domain.event import EventName
 from nurture.domain.forms import Form
 from nurture.domain.message import MessageKind
@@ -22,7 +22,7 @@ from nurture.store.consents import NewConsent, give_consent
 from nurture.store.events import NewEvent, record_event, wake_enrollments
 from nurture.store.leads import LeadInput, save_lead, set_fields, tag_lead
 from nurture.store.messages import NewMessage, queue_message
-from nurture.store.suppressions import suppressed_among
+from nurture.store.suppressions import has_erased, suppressed_among
 
 MAILS_A_DAY = 1
 MAILS_IN_ALL = 3
@@ -75,11 +75,16 @@ def is_flood(connection: Connection, network_prefix: str, *, now: datetime) -> b
     return (connection.scalar(select(func.count()).where(recent)) or 0) >= PER_NETWORK_AN_HOUR
 
 
-def submit(connection: Connection, submission: Submission, *, now: datetime) -> None:
-    """Keep the submission and queue the one mail that follows, within the limits. What was known stays unsaid."""
+def submit(
+    connection: Connection, submission: Submission, *, secrets: Callable[[], Sequence[str]], now: datetime
+) -> None:
+    """Keep the submission and queue the one mail that follows, within the limits. What was known stays unsaid.
+
+    `secrets` gives the workspace's secret keys; it is asked only where somebody was erased.
+    """
     key = submission.address.key
     reason = suppressed_among(connection, [key]).get(key)
-    if reason not in _MAY_ASK_AGAIN:
+    if reason not in _MAY_ASK_AGAIN or _was_erased(connection, key, secrets):
         return
     lead_id, is_new = _find_or_make_lead(connection, submission, now=now)
     wants_mail = _basis(submission) == DOUBLE_OPT_IN or submission.form.offer is not None
@@ -122,6 +127,14 @@ def confirm(
         if form.offer is not None:
             queue_message(connection, _delivery(row, opt_in_id, form.offer, sender), now=now)
     return Confirmed(lead_id=row.lead_id, offer=form.offer, language=row.language)
+
+
+def _was_erased(connection: Connection, key: str, secrets: Callable[[], Sequence[str]]) -> bool:
+    """Only a keyed hash is left of an erased address, made with one of the workspace's secrets."""
+    if not has_erased(connection):
+        return False
+    hashes = [erased_key(secret, key) for secret in secrets()]
+    return bool(suppressed_among(connection, hashes))
 
 
 def _find_or_make_lead(connection: Connection, submission: Submission, *, now: datetime) -> tuple[int, bool]:

@@ -12,7 +12,7 @@ from nurture.domain.conditions.tree import Happened
 from nurture.domain.event import Verdict
 from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
-from nurture.store.database import glob_matches, json_number, json_text, json_truth, one_of
+from nurture.store.spellings import glob_matches, json_number, json_text, json_truth, one_of
 
 
 def leads_with(test: Happened, *, now: datetime, ids: Sequence[int] | None) -> Select[tuple[int]]:

@@ -25,24 +25,21 @@ from nurture.domain.conditions.tree import (
     Value,
 )
 from nurture.domain.conditions.vocabulary import GRADES, UNKNOWN_GRADE, Kind
-from nurture.domain.folding import fold
 from nurture.domain.scoring import decay_exponent
 from nurture.domain.stages import Stage
 from nurture.store import tables as t
-from nurture.store.database import (
+from nurture.store.spellings import (
     as_moment,
     by_code_point,
-    folded,
+    contains_folded,
     greater,
     json_number,
     json_text,
     json_truth,
     lesser,
     pattern_matches,
+    starts_folded,
     to_millionths,
-)
-from nurture.store.database import (
-    holds as holds_text,
 )
 
 PROSPECT_GRADES = ("A", "B")
@@ -257,7 +254,6 @@ def text_test(tree: TextTest, asked: Asked, *, holds: bool) -> ColumnElement[boo
 def _found(sql: ColumnElement[Any], tree: TextTest) -> ColumnElement[bool]:
     if tree.pattern is not None:
         return pattern_matches(sql, tree.pattern)
-    needle = fold(tree.needle)
     if tree.test == "starts_with":
-        return func.substr(folded(sql), 1, len(needle)) == needle
-    return holds_text(folded(sql), needle)
+        return starts_folded(sql, tree.needle)
+    return contains_folded(sql, tree.needle)

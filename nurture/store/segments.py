@@ -34,10 +34,11 @@ from nurture.domain.conditions.tree import (
 from nurture.store import segment_events as events
 from nurture.store import segment_fields as fields
 from nurture.store import tables as t
-from nurture.store.database import one_of
+from nurture.store.spellings import apart, one_of
 
 Since = Literal["enrollment", "ever"]
 IDS_AT_ONCE = 10_000
+JOINED_TESTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ def lead_clause(condition: Condition, asking: Asking, *, ids: Sequence[int] | No
     It may be NULL where it is not true, so SQL's NOT does not turn it round: use `condition.negated()`. What counts
     from an enrollment on is false here, because there is none.
     """
-    return _clause(condition.tree, _OfLeads(asking=asking, ids=ids))
+    return _clause(condition.tree, _OfLeads(asking=asking, ids=ids, joins=_may_join(condition.tree)))
 
 
 def leads_meeting(
@@ -81,7 +82,7 @@ def enrollments_meeting(
     """
     rows, found = t.enrollment.c, set[int]()
     for some in _portions(ids):
-        place = _OfEnrollments(asking=asking, ids=some, since=since)
+        place = _OfEnrollments(asking=asking, ids=some, since=since, joins=_may_join(condition.tree))
         query = (
             select(rows.id)
             .join(t.lead, t.lead.c.id == rows.lead_id)
@@ -112,17 +113,20 @@ class _Place(Protocol):
 class _OfLeads:
     asking: Asking
     ids: Sequence[int] | None
+    joins: bool
 
     def happened(self, test: Happened, *, holds: bool) -> ColumnElement[bool]:
         if test.since == "enrollment":
             return false() if holds else true()
-        return _within(t.lead.c.id, events.leads_with(test, now=self.asking.now, ids=self.ids), holds=holds)
+        return _within(
+            t.lead.c.id, events.leads_with(test, now=self.asking.now, ids=self.ids), holds=holds, joins=self.joins
+        )
 
     def tagged(self, tag: str, *, holds: bool) -> ColumnElement[bool]:
         tagged = select(t.lead_tag.c.lead_id).where(t.lead_tag.c.tag == tag)
         if self.ids is not None:
             tagged = tagged.where(one_of(t.lead_tag.c.lead_id, self.ids))
-        return _within(t.lead.c.id, tagged, holds=holds)
+        return _within(t.lead.c.id, tagged, holds=holds, joins=self.joins)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,20 +134,37 @@ class _OfEnrollments:
     asking: Asking
     ids: Sequence[int]
     since: Since
+    joins: bool
 
     def happened(self, test: Happened, *, holds: bool) -> ColumnElement[bool]:
         from_it_on = (test.since or self.since) == "enrollment"
         with_it = events.enrollments_with(test, now=self.asking.now, ids=self.ids, since_enrollment=from_it_on)
-        return _within(t.enrollment.c.id, with_it, holds=holds)
+        return _within(t.enrollment.c.id, with_it, holds=holds, joins=self.joins)
 
     def tagged(self, tag: str, *, holds: bool) -> ColumnElement[bool]:
         own = select(t.enrollment.c.lead_id).where(one_of(t.enrollment.c.id, self.ids))
         tagged = select(t.lead_tag.c.lead_id).where(t.lead_tag.c.tag == tag, t.lead_tag.c.lead_id.in_(own))
-        return _within(t.lead.c.id, tagged, holds=holds)
+        return _within(t.lead.c.id, tagged, holds=holds, joins=self.joins)
 
 
-def _within(column: ColumnElement[Any], chosen: Select[tuple[int]], *, holds: bool) -> ColumnElement[bool]:
-    return column.in_(chosen) if holds else column.not_in(chosen)
+def _within(column: ColumnElement[Any], chosen: Select[tuple[int]], *, holds: bool, joins: bool) -> ColumnElement[bool]:
+    clause = column.in_(chosen) if holds else column.not_in(chosen)
+    return clause if joins else apart(clause)
+
+
+def _may_join(tree: Tree) -> bool:
+    """Whether there are few enough set tests for a planner to weigh every order of joining them."""
+    return _set_tests(tree) <= JOINED_TESTS
+
+
+def _set_tests(tree: Tree) -> int:
+    match tree:
+        case Not(part=part):
+            return _set_tests(part)
+        case And(parts=parts) | Or(parts=parts):
+            return sum(map(_set_tests, parts))
+        case _:
+            return isinstance(tree, HasTag | Happened)
 
 
 # --- the tree

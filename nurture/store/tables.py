@@ -390,6 +390,14 @@ class Event(SQLModel, table=True):
 
 class VerdictChange(SQLModel, table=True):
     __tablename__ = "verdict_change"
+    __table_args__ = (
+        Index(
+            "verdict_change_pending",
+            "id",
+            sqlite_where=text("reacted_at IS NULL"),
+            postgresql_where=text("reacted_at IS NULL"),
+        ),
+    )
 
     id: int | None = _key()
     event_id: int = _ref(index=True)

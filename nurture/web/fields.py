@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 
-import phonenumbers
-
 from nurture.domain.addresses import AddressProblem, read_address
+from nurture.domain.characters import is_safe, trimmed
 from nurture.domain.forms import Form, FormField
+from nurture.store.lead_fields import LEAD_FIELDS, FieldProblem, read_field, read_phone
 
 TEXT_AT_MOST = 200
 ADDRESS_AT_MOST = 254
@@ -77,8 +77,8 @@ def form_fields(form: Form) -> tuple[FormField, ...]:
 
 
 def clean(text: str) -> str:
-    """Text from outside without control, bidi and other invisible characters, and without padding."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """Text from outside as one line, without control and direction characters, and without padding."""
+    return trimmed(" ".join("".join(char if is_safe(char) else " " for char in text).split()))
 
 
 def read_answers(form: Form, submitted: Mapping[str, str], *, country: str | None) -> Reading:
@@ -164,15 +164,31 @@ def _read(field: FormField, text: str, country: str | None) -> tuple[str, str]:
         return "", "error_long"
     if field.name == EMAIL:
         return _read_email(text)
+    value, error = _read_kind(field, text, country)
+    if error or field.name not in LEAD_FIELDS:
+        return value, error
+    return _read_lead_field(field.name, value, country)
+
+
+def _read_kind(field: FormField, text: str, country: str | None) -> tuple[str, str]:
     if field.kind in ("select", "radio"):
         return (text, "") if text in field.options else ("", "error_option")
     if field.kind == "number":
         return (text.replace(",", "."), "") if _NUMBER.match(text) else ("", "error_number")
     if field.kind == "tel":
-        return _read_phone(text, country)
+        number = read_phone(text, country)
+        return (number, "") if number is not None else ("", "error_tel")
     if field.kind == "date":
         return _read_date(text)
     return text, ""
+
+
+def _read_lead_field(name: str, text: str, country: str | None) -> tuple[str, str]:
+    """A country by its name, a phone as E.164: as the lead's column takes it."""
+    try:
+        return read_field(name, text, country=country), ""
+    except FieldProblem:
+        return "", f"error_{name}" if name in ("country", "language", "timezone") else "error_tel"
 
 
 def _read_email(text: str) -> tuple[str, str]:
@@ -180,17 +196,6 @@ def _read_email(text: str) -> tuple[str, str]:
         return read_address(text).text, ""
     except AddressProblem:
         return "", "error_email"
-
-
-def _read_phone(text: str, country: str | None) -> tuple[str, str]:
-    """E.164, the country's own way of writing included."""
-    try:
-        number = phonenumbers.parse(text, country)
-    except phonenumbers.NumberParseException:
-        return "", "error_tel"
-    if not phonenumbers.is_possible_number(number):
-        return "", "error_tel"
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164), ""
 
 
 def _read_date(text: str) -> tuple[str, str]:

@@ -215,7 +215,7 @@ def _submit(site: Site, submission: Submission) -> bool:
     with site.parts.database.transaction() as connection:
         if is_flood(connection, network_prefix(submission.network_address), now=site.now()):
             return False
-        submit(connection, submission, now=site.now())
+        submit(connection, submission, secrets=site.secrets, now=site.now())
     return True
 
 

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from nurture.content.tokens import Tokens
 from nurture.domain.forms import Form, Offer
 from nurture.domain.lifecycle import Lifecycle
-from nurture.settings import Settings
+from nurture.settings import Settings, resolve_secret
 from nurture.store.database import Database
 from nurture.store.hits import RawHit, Recorded, record_hits
 from nurture.web.recorder import HitRecorder
@@ -64,6 +64,11 @@ class Site:
 
     def now(self) -> datetime:
         return self.parts.clock()
+
+    def secrets(self) -> list[str]:
+        """The workspace's secret keys. Raises Problem where one is missing."""
+        references = self.parts.settings.workspace.secret_key
+        return [resolve_secret(each) for each in ([references] if isinstance(references, str) else references)]
 
     async def in_thread(self, function: Callable[..., Answer], *arguments: Any) -> Answer:
         """Run what waits for the database outside the event loop."""

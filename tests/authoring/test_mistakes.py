@@ -1,3 +1,4 @@
+# ruff: noqa: E501  a row of the tables is read across, like a line of a ledger
 """Seeded mistakes: each is found at its line and column, with its cure.
 
 A row changes one file of the acceptance workspace. `‸` in the new text marks the place where the finding must stand.
@@ -217,8 +218,8 @@ def test_a_warning_stands_where_it_was_made(root: Path, file: str, old: str | No
 
 
 def test_a_mistake_shows_no_password(root: Path) -> None:
-    seed(root, CONFIG, "\"sqlite:///nurture.db\"", "\"mysql://root:geheim@db/x\"")
-    seed(root, CONFIG, "\"env:NURTURE_SECRET_KEY\"", "\"hunter2\"")
+    seed(root, CONFIG, '"sqlite:///nurture.db"', '"mysql://root:geheim@db/x"')
+    seed(root, CONFIG, '"env:NURTURE_SECRET_KEY"', '"hunter2"')
     said = "\n".join(map(str, check_workspace(root).findings))
     assert "geheim" not in said
     assert "hunter2" not in said

@@ -50,8 +50,12 @@ def test_the_alternative_that_fits_speaks_alone() -> None:
 
 def test_unknown_keys_know_the_keys_of_their_own_place() -> None:
     assert found("mny: []\n") == ["x:1:1: error: unknown key 'mny': did you mean 'many'? [unknown-key]"]
-    assert found("many: [{text: x, sise: 2}]\n") == ["x:1:18: error: unknown key 'sise': did you mean 'size'? [unknown-key]"]
-    assert found("by_name: {a: {txt: x}}\n")[-1] == "x:1:15: error: unknown key 'txt': did you mean 'text'? [unknown-key]"
+    assert found("many: [{text: x, sise: 2}]\n") == [
+        "x:1:18: error: unknown key 'sise': did you mean 'size'? [unknown-key]"
+    ]
+    assert (
+        found("by_name: {a: {txt: x}}\n")[-1] == "x:1:15: error: unknown key 'txt': did you mean 'text'? [unknown-key]"
+    )
     assert found("fron: x\n") == ["x:1:1: error: unknown key 'fron': did you mean 'from'? [unknown-key]"]
 
 

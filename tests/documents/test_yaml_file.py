@@ -70,7 +70,11 @@ def test_no_text_makes_it_crash(text: str) -> None:
     assert all(1 <= finding.line <= lines + 1 and finding.column >= 1 for finding in findings)
 
 
-@given(st.lists(st.sampled_from(["a:", " ", "\n", "- ", "{", "}", "[", "]", "'", '"', "#", "&x", "*x", "!t", "x", "|", ":"])))
+@given(
+    st.lists(
+        st.sampled_from(["a:", " ", "\n", "- ", "{", "}", "[", "]", "'", '"', "#", "&x", "*x", "!t", "x", "|", ":"])
+    )
+)
 def test_no_heap_of_punctuation_makes_it_crash(pieces: list[str]) -> None:
     document, findings = parse_yaml("".join(pieces), "x.yaml")
     assert document is not None or findings

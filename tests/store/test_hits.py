@@ -145,7 +145,9 @@ def test_a_burst_over_two_connections_at_once_is_seen(database: Database, letter
     with database.transaction() as connection:
         record_hits(connection, [a_click(letter, 0), a_click(letter, 1)], now=NOON)
         third.start()
-        third.join(0.3)  # it waits for this transaction; without the lock it would be through by now, having seen nobody
+        third.join(
+            0.3
+        )  # it waits for this transaction; without the lock it would be through by now, having seen nobody
     third.join(20)
     assert [event.verdict for event in events(database)] == ["machine"] * 3
 

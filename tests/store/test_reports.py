@@ -378,6 +378,7 @@ class TestAlerts:
             alert(connection, 3, "ben", "demo requested", [])
             alert(connection, 4, "chloe", "hot", [(20, "reject", "timing")])
             alert(connection, 5, "chloe", "guide/tell", [], status="notice")
+            alert(connection, 6, "chloe", "hot", [], status="closed")
         by_rep = {row["rep"]: row for row in ask(database, "alerts")}
         assert by_rep["ben"] == {
             "rep": "ben",

@@ -24,7 +24,7 @@ from nurture.store.database import Database
 from nurture.store.segments import Asking, enrollments_meeting, leads_meeting
 from tests.condition_reference import Person, Reference, Run, World
 
-CASES = int(os.environ.get("NURTURE_CONDITION_CASES", "300"))
+CASES = int(os.environ.get("NURTURE_CONDITION_CASES", "200"))
 LEADS = 60
 CASES_A_POPULATION = 1_000
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, update
 
 from nurture.domain.cadence import ANY_TIME, Cadence, Email, Span, Wait
 from nurture.domain.reasons import Reason
+from nurture.domain.scoring import sums_of
 from nurture.store import tables as t
 from nurture.store.cadences import take_up, version_of
 from nurture.store.database import Database
@@ -73,9 +74,13 @@ def mail(connection: Connection, status: str, **fields: Any) -> None:
     connection.execute(insert(t.message).values(row | fields))
 
 
-def score(connection: Connection, kind: str, points: float, at: datetime, rule: str = "clicked") -> None:
-    row = {"lead_id": 1, "at": at, "kind": kind, "rule": rule, "points": points}
-    connection.execute(insert(t.score_ledger).values(row))
+def score(connection: Connection, *lines: tuple[str, float, datetime, str]) -> None:
+    """Lines of the ledger, and the sums that the lead row keeps of them."""
+    for kind, points, at, rule in lines:
+        row = {"lead_id": 1, "at": at, "kind": kind, "rule": rule, "points": points}
+        connection.execute(insert(t.score_ledger).values(row))
+    gains, losses = sums_of([(at, points) for kind, points, at, _ in lines if kind == "engagement"], ASKED.half_life)
+    connection.execute(update(t.lead).values(gains=gains, losses=losses))
 
 
 def test_nobody_has_this_address(database: Database) -> None:
@@ -182,9 +187,12 @@ class TestTheScore:
     def test_it_adds_up_with_what_faded(self, zoe: Database) -> None:
         """25 of fit; 40 clicked a half-life ago is 20 now; 10 for today's form."""
         with zoe.transaction() as connection:
-            score(connection, "fit", 25, BEGAN, "title")
-            score(connection, "engagement", 40, BEGAN)
-            score(connection, "engagement", 10, NOW, "form submitted")
+            score(
+                connection,
+                ("fit", 25, BEGAN, "title"),
+                ("engagement", 40, BEGAN, "clicked"),
+                ("engagement", 10, NOW, "form submitted"),
+            )
         found = why(zoe)
         assert [(each["points"], each["reason"]) for each in found.score] == [
             (25, "fit: title"),
@@ -196,23 +204,21 @@ class TestTheScore:
 
     def test_the_cap_is_a_line(self, zoe: Database) -> None:
         with zoe.transaction() as connection:
-            score(connection, "fit", 25, NOW, "title")
-            score(connection, "engagement", 90, NOW)
+            score(connection, ("fit", 25, NOW, "title"), ("engagement", 90, NOW, "clicked"))
         found = why(zoe)
         assert found.score[-1]["points"] == -30
         assert found.lead["score"] == sum(each["points"] for each in found.score) == 85
 
     def test_losses_never_make_engagement_negative(self, zoe: Database) -> None:
         with zoe.transaction() as connection:
-            score(connection, "fit", 25, NOW, "title")
-            score(connection, "engagement", -15, NOW, "unsubscribed")
+            score(connection, ("fit", 25, NOW, "title"), ("engagement", -15, NOW, "unsubscribed"))
         found = why(zoe)
         assert (found.lead["engagement"], found.lead["score"]) == (0, 25)
 
 
 def test_who_it_is(zoe: Database) -> None:
     with zoe.transaction() as connection:
-        score(connection, "fit", 25, NOW, "title")
+        score(connection, ("fit", 25, NOW, "title"))
         connection.execute(insert(t.suppression).values(address_key="zoe@example.com", reason="unsubscribed", at=NOW))
     assert why(zoe).lead == {
         "email": "Zoe@example.com",

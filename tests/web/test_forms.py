@@ -9,6 +9,7 @@ import pytest
 from served_world import CONSENT_TEXT, FORMS, GUIDE, PDF, World
 
 from nurture.content.tokens import Purpose
+from nurture.domain.addresses import erased_key
 from nurture.store import tables as t
 from nurture.store.database import Database
 
@@ -227,6 +228,16 @@ def test_the_answer_is_the_same_for_known_unknown_and_suppressed(world: World) -
     ]
     assert len({(answer.status_code, answer.headers["location"], answer.text) for answer in answers}) == 1
     assert [address for _, address in mails(world)] == ["known@example.com", "new@example.com"]
+
+
+def test_an_erased_person_stays_erased(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NURTURE_SECRET_KEY", "the workspace's secret")
+    key = erased_key("the workspace's secret", "zoe@example.com")
+    world.insert(t.suppression, address_key=key, reason="erased", at=world.clock.now)
+    assert world.send_in("guide", **ZOE).status_code == 303
+    assert (world.rows(t.lead), world.rows(t.opt_in), world.rows(t.message)) == ([], [], [])
+    assert world.send_in("guide", **ZOE | {"email": "max@example.com"}).status_code == 303
+    assert len(world.rows(t.message)) == 1
 
 
 def test_a_stranger_changes_no_lead_by_typing_its_address(world: World) -> None:

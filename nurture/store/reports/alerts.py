@@ -9,15 +9,14 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
+from nurture.domain.alerts import AlertStatus, Answer
 from nurture.domain.problem import Problem
 from nurture.store import tables as t
 from nurture.store.reports.request import ReportRequest, Row, rate
 
 FIELDS = ("rep", "rule", "reason")
 FRACTIONS = {"claim_rate": ("claimed", "sent")}
-ACCEPTED = frozenset({"claim", "claimed", "meeting", "won"})
-REJECTED = frozenset({"reject", "rejected"})
-NOTICE = "notice"
+ACCEPTED = frozenset({Answer.CLAIM.value, Answer.MEETING.value, Answer.WON.value})
 
 
 def report_alerts(connection: Connection, request: ReportRequest) -> list[Row]:
@@ -53,7 +52,7 @@ class _Alert:
 
     @property
     def rejected(self) -> list[str]:
-        return [answer.reason or "none given" for answer in self.answers if answer.answer in REJECTED]
+        return [answer.reason or "none given" for answer in self.answers if answer.answer == Answer.REJECT.value]
 
     @property
     def minutes(self) -> float | None:
@@ -65,7 +64,9 @@ class _Alert:
 
 def _alerts(connection: Connection, request: ReportRequest) -> list[_Alert]:
     a, answer = t.alert.c, t.alert_answer.c
-    in_period = (a.status != NOTICE) & request.period.holds(a.created_at)
+    # neither messages that ask for no answer, nor what was taken back before anybody was told
+    asks = a.status.not_in([AlertStatus.NOTICE.value, AlertStatus.CLOSED.value])
+    in_period = asks & request.period.holds(a.created_at)
     alerts = {row.id: _Alert(row) for row in connection.execute(select(t.alert).where(in_period))}
     answers = connection.execute(
         select(t.alert_answer).join(t.alert, a.id == answer.alert_id).where(in_period).order_by(answer.at, answer.id)

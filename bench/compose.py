@@ -1,0 +1,114 @@
+"""Microseconds to render and compose one letter, beside `EmailMessage` and plain Jinja doing the same in the same run.
+
+Run: python -m bench.compose
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from itertools import cycle
+from pathlib import Path
+from timeit import repeat
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from jinja2 import Environment
+
+from bench.letter_template import write_template
+from nurture.content.dkim import DkimSigner
+from nurture.content.letters import Composer, LetterRequest, LinkStyle
+from nurture.content.templates import TemplateLibrary
+
+
+def request_for(number: int, dkim: DkimSigner | None = None) -> LetterRequest:
+    """Each lead has its own name, address and links, as in a real run."""
+    token = f"ab12.{number}.Zm9vYmFyYmF6cXV4cXV1eA"
+    return LetterRequest(
+        template="letter",
+        subject="{{ lead.first_name | default('Hello') }}, three numbers for {{ lead.company | default('you') }}",
+        preheader="Three short reads, no form",
+        language="en",
+        context={
+            "lead": {"first_name": f"Zoë {number}", "company": f"Acme {number}", "custom": {"plan": "pro"}},
+            "workspace": {"postal_address": "Acme Analytics GmbH, Beispielweg 1, 10115 Berlin, Germany"},
+        },
+        from_name="Anna Meier",
+        from_address="anna@acme.example",
+        reply_to="anna@acme.example",
+        to_name=f"Zoë {number}",
+        to_address=f"lead{number}@example.com",
+        message_id=f"{number}.0123456789abcdef01@acme.example",
+        date=datetime(2026, 11, 2, 9, 0, number % 60, tzinfo=UTC),
+        links=LinkStyle(
+            click_base=f"https://go.acme.example/c/{token}",
+            open_url=f"https://go.acme.example/o/{token}.gif",
+            unsubscribe_url=f"https://go.acme.example/u/{token}",
+            preferences_url=f"https://go.acme.example/u/{token}?page=preferences",
+            one_click_url=f"https://go.acme.example/u/{token}",
+        ),
+        list_id="product.acme.example",
+        feedback_id="guide:step:acme",
+        dkim=dkim,
+    )
+
+
+def by_email_message(html: str, text: str) -> Callable[[LetterRequest], bytes]:
+    """The usual way: render the compiled HTML, wrap links with a regular expression, let `EmailMessage` serialise."""
+    environment = Environment(autoescape=True)
+    html_template, text_template = environment.from_string(html), environment.from_string(text)
+
+    def compose(request: LetterRequest) -> bytes:
+        values = {**request.context, "unsubscribe_url": request.links.unsubscribe_url}
+        rendered = html_template.render(values)
+        numbers = iter(range(100))
+        rendered = re.sub(
+            r'(<a href=")https?[^"]*', lambda link: f"{link[1]}{request.links.click_base}-{next(numbers)}", rendered
+        )
+        message = EmailMessage()
+        message["From"] = f"{request.from_name} <{request.from_address}>"
+        message["To"] = request.to_address
+        message["Subject"] = f"{request.context['lead']['first_name']}, three numbers"
+        message["Message-ID"] = f"<{request.message_id}>"
+        message.set_content(text_template.render(values))
+        message.add_alternative(rendered, subtype="html")
+        return message.as_bytes()
+
+    return compose
+
+
+def microseconds(action: Callable[[], object], number: int) -> float:
+    return min(repeat(action, number=number, repeat=5)) / number * 1e6
+
+
+def pem(key: object) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write_template(Path(folder))
+        composer = Composer(TemplateLibrary(Path(folder)))
+        letter = composer.compose(request_for(1))
+        rsa = DkimSigner(domain="acme.example", selector="s1", private_key_pem=pem(generate_private_key(65537, 2048)))
+        ed25519 = DkimSigner(domain="acme.example", selector="s2", private_key_pem=pem(Ed25519PrivateKey.generate()))
+        print(f"{platform.machine()}, Python {platform.python_version()}, {len(letter.wire)} bytes on the wire,")
+        print(f"{len(letter.html.encode())} bytes of HTML, {letter.html.count('<a href')} links")
+        peer = by_email_message(letter.html, letter.text)
+        requests = [request_for(number) for number in range(2000)]
+        baseline = microseconds(lambda each=cycle(requests): peer(next(each)), 50)
+        print(f"{'EmailMessage and Jinja':28} {baseline:8.1f} µs")
+        for name, signer in (("nurture", None), ("nurture, Ed25519", ed25519), ("nurture, RSA-2048", rsa)):
+            signed = cycle([replace(request, dkim=signer) for request in requests])
+            taken = microseconds(lambda each=signed: composer.compose(next(each)), 1000)
+            print(f"{name:28} {taken:8.1f} µs, {baseline / taken:6.1f} times as fast")
+
+
+if __name__ == "__main__":
+    main()

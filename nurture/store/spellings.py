@@ -1,0 +1,265 @@
+"""SQL expressions that the two databases spell differently, with one meaning; with database.py all that knows dialects.
+
+Each holds what both spellings need; a dialect renders its own and leaves the other's bound values alone. The functions
+`nurture_…` are SQLite's, registered where its connections are made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, Text, literal
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+from nurture.domain.folding import fold, folding
+from nurture.domain.patterns import Characters, Choice, Edge, Part, Pattern, Repeat
+
+
+class _Spelled(FunctionElement[Any]):
+    """`arguments` fill the numbered places of the dialect's spelling."""
+
+    inherit_cache = True
+    sqlite = ""
+    postgresql = ""
+
+    def spelled(self, template: str, compiler: SQLCompiler, **kw: Any) -> str:
+        return "(" + template.format(*(_Argument(each, compiler, kw) for each in self.clauses)) + ")"
+
+
+class _Argument:
+    """Rendered only where the spelling uses it, so that only then its value is bound."""
+
+    def __init__(self, clause: ColumnElement[Any], compiler: SQLCompiler, kw: dict[str, Any]) -> None:
+        self.clause, self.compiler, self.kw = clause, compiler, kw
+
+    def __format__(self, _spec: str) -> str:
+        return self.compiler.process(self.clause, **self.kw)
+
+
+@compiles(_Spelled, "sqlite")
+def _on_sqlite(element: _Spelled, compiler: SQLCompiler, **kw: Any) -> str:
+    return element.spelled(element.sqlite, compiler, **kw)
+
+
+@compiles(_Spelled, "postgresql")
+def _on_postgresql(element: _Spelled, compiler: SQLCompiler, **kw: Any) -> str:
+    return element.spelled(element.postgresql, compiler, **kw)
+
+
+class _OneOf(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "{0} IN (SELECT value FROM json_each({1}))"
+    postgresql = "{0} = ANY({2})"
+
+
+def one_of(column: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
+    """The column is one of these ids, however many: they travel as one bound value."""
+    return _OneOf(column, literal(json.dumps(list(ids)), Text), literal(list(ids), ARRAY(BigInteger)))
+
+
+class _Apart(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "{0}"
+    postgresql = "{0} IS TRUE"
+
+
+def apart(clause: ColumnElement[bool]) -> ColumnElement[bool]:
+    """A set test that PostgreSQL answers by itself, not as one more table to join: planning dozens takes seconds."""
+    return _Apart(clause)
+
+
+class _Contains(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "instr(nurture_fold({0}), {1}) > 0"
+    postgresql = '{0} COLLATE "C" ~ {2}'
+
+
+class _StartsWith(_Contains):
+    inherit_cache = True
+    sqlite = "substr(nurture_fold({0}), 1, length({1})) = {1}"
+
+
+def contains_folded(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
+    """The text stands somewhere in the column, whatever its case."""
+    return _Contains(column, literal(fold(part), Text), literal(_postgres_text(part), Text))
+
+
+def starts_folded(column: ColumnElement[Any], start: str) -> ColumnElement[bool]:
+    """The column begins with the text, whatever its case."""
+    return _StartsWith(column, literal(fold(start), Text), literal(f"^{_postgres_text(start)}", Text))
+
+
+class _Glob(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "{0} GLOB {1}"
+    postgresql = '{0} COLLATE "C" LIKE {2}'
+
+
+def glob_matches(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
+    """`*` is any text, `?` one character, all else itself to the letter."""
+    like = "".join(_LIKE.get(each, each) for each in glob)
+    return _Glob(column, literal(glob.replace("[", "[[]"), Text), literal(like, Text))
+
+
+_LIKE = {"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"}
+
+
+class _Matches(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "nurture_matches({0}, {1})"
+    postgresql = '{0} COLLATE "C" ~ {2}'
+
+
+def pattern_matches(column: ColumnElement[Any], pattern: Pattern) -> ColumnElement[bool]:
+    """The pattern matches somewhere in the column, whatever its case, by an automaton on either side."""
+    return _Matches(column, literal(pattern.text, Text), literal(_postgres_pattern(pattern.tree), Text))
+
+
+# PostgreSQL's "advanced" regular expressions. Each character is written as the class of those that fold to it: what a
+# server's locale, ICU or Unicode version thinks of case changes no answer, and texts needn't be folded there.
+
+
+def _postgres_text(text: str) -> str:
+    return "".join(_postgres_class(((ord(each), ord(each)),)) for each in fold(text))
+
+
+def _postgres_pattern(part: Part) -> str:
+    match part:
+        case Characters(ranges=ranges, negated=negated):
+            return _postgres_class(ranges, negated=negated)
+        case Edge(start=start):
+            return "^" if start else "$"
+        case Repeat(part=inside, sign=sign):
+            return f"(?:{_postgres_pattern(inside)}){sign}"
+        case Choice(parts=parts):
+            return f"(?:{'|'.join(map(_postgres_pattern, parts))})"
+        case _:
+            return f"(?:{''.join(map(_postgres_pattern, part.parts))})"
+
+
+@lru_cache(maxsize=4096)
+def _postgres_class(ranges: tuple[tuple[int, int], ...], *, negated: bool = False) -> str:
+    """Every character by its number, so that there is nothing to escape."""
+    others = [code for code, to in folding().items() if any(low <= to <= high for low, high in ranges)]
+    inside = [*ranges, *((code, code) for code in others if not any(low <= code <= high for low, high in ranges))]
+    listed = "".join(f"\\U{low:08x}" + (f"-\\U{high:08x}" if high > low else "") for low, high in inside)
+    return f"[{'^' if negated else ''}{listed}]"
+
+
+class _JsonText(_Spelled):
+    type = Text()
+    inherit_cache = True
+    sqlite = "CASE json_type({0}, {1}) WHEN 'text' THEN json_extract({0}, {1}) END"
+    postgresql = "CASE json_typeof({0} #> {2}) WHEN 'string' THEN {0} #>> {2} END"
+
+
+class _JsonNumber(_Spelled):
+    # PostgreSQL fails on what no double can hold, as an integer of JSON may be
+    type = Float()
+    inherit_cache = True
+    sqlite = "CASE WHEN json_type({0}, {1}) IN ('integer', 'real') THEN CAST(json_extract({0}, {1}) AS REAL) END"
+    postgresql = (
+        "CASE WHEN json_typeof({0} #> {2}) = 'number' AND length({0} #>> {2}) < 300 "
+        "THEN CAST({0} #>> {2} AS double precision) END"
+    )
+
+
+class _JsonTruth(_Spelled):
+    type = Boolean()
+    inherit_cache = True
+    sqlite = "CASE json_type({0}, {1}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
+    postgresql = "CASE json_typeof({0} #> {2}) WHEN 'boolean' THEN CAST({0} #>> {2} AS boolean) END"
+
+
+def json_text(column: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+    """The text at the path of a JSON column; NULL where something else or nothing stands."""
+    return _JsonText(column, *_json_path(path))
+
+
+def json_number(column: ColumnElement[Any], *path: str) -> ColumnElement[float]:
+    """The number at the path of a JSON column; NULL where something else or nothing stands."""
+    return _JsonNumber(column, *_json_path(path))
+
+
+def json_truth(column: ColumnElement[Any], *path: str) -> ColumnElement[bool]:
+    """The truth value at the path of a JSON column; NULL where something else or nothing stands."""
+    return _JsonTruth(column, *_json_path(path))
+
+
+def _json_path(path: Sequence[str]) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """The names are identifiers, so neither spelling has anything to escape."""
+    return literal("$" + "".join(f'."{name}"' for name in path), Text), literal(list(path), ARRAY(Text))
+
+
+class _Moment(_Spelled):
+    inherit_cache = True
+    sqlite = (
+        "replace(substr({0}, 1, 19), 'T', ' ') || "
+        "CASE substr({0}, 20, 1) WHEN '.' THEN substr({0}, 20, 7) ELSE '.000000' END"
+    )
+    postgresql = "CAST({0} AS timestamp with time zone)"
+
+
+def as_moment(text: ColumnElement[str], column_type: TypeEngine[datetime]) -> ColumnElement[datetime]:
+    """UTC in ISO 8601 (`2026-12-01T09:00:00+00:00`, microseconds if there are any) as a column of times holds it."""
+    moment = _Moment(text)
+    moment.type = column_type
+    return moment
+
+
+class _ByCodePoint(_Spelled):
+    type = Text()
+    inherit_cache = True
+    sqlite = "{0}"
+    postgresql = '{0} COLLATE "C"'
+
+
+def by_code_point(column: ColumnElement[Any]) -> ColumnElement[str]:
+    """A text that is ordered by code points, whatever the collation of a server."""
+    return _ByCodePoint(column)
+
+
+class _Greater(_Spelled):
+    type = Float()
+    inherit_cache = True
+    sqlite = "max({0}, {1})"
+    postgresql = "greatest({0}, {1})"
+
+
+class _Lesser(_Spelled):
+    type = Float()
+    inherit_cache = True
+    sqlite = "min({0}, {1})"
+    postgresql = "least({0}, {1})"
+
+
+def greater(one: ColumnElement[float], other: float) -> ColumnElement[float]:
+    return _Greater(one, literal(other, Float))
+
+
+def lesser(one: ColumnElement[float], other: float) -> ColumnElement[float]:
+    return _Lesser(one, literal(other, Float))
+
+
+class _WholeMillionths(_Spelled):
+    type = Float()
+    inherit_cache = True
+    sqlite = "CAST({0} * 1e6 + 0.5 AS INTEGER) / 1e6"
+    postgresql = "floor({0} * 1e6 + 0.5) / 1e6"
+
+
+def to_millionths(number: ColumnElement[float]) -> ColumnElement[float]:
+    """A number that is not negative, rounded to six places."""
+    return _WholeMillionths(number)

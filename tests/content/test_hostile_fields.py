@@ -1,0 +1,99 @@
+"""Whatever a lead's fields hold, it is shown as text: no header, tag, address or line of the letter is made by it."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import random
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+from nurture.content import headers
+from nurture.content.letters import Composer, Letter, RenderProblem
+from tests.content.writing import library, mjml, request
+
+CASES = 2000
+PIECES = [
+    "\r\nBcc: x@y.example\r\n", "\rBcc: x", "\nSubject: y", "\r\n\r\nbody", "\r\n.\r\nMAIL FROM:<x>", "\0", "\x0b", "\x1b[2J",
+    "=?utf-8?q?a=0D=0ABcc=3A_x=40y?=", "=?utf-8?b?DQpCY2M6IHg=?=", "=?", "?=", "=0D=0A", "=\r\n", "=3D", "--=_nurture",
+    "--=_nurture--", "<b>Zoë</b>", "<script>alert(1)</script>", "</a>", "</title></style>", "-->", "<!--", "]]>", "\"", "'",
+    "\" onload=\"x", "javascript:alert(1)", "data:text/html,x", "{{ 7*7 }}", "{% for x in y %}", "{# #}", "\ue000 7 \ue001",
+    "\ue010x\ue011", "nj0x00001z", "<!--nj0x00001z-->", "=HYPERLINK(\"http://x\")", "\u202e", "\u2066", "\u200e", "\u2028",
+    "\u0085", "\ufeff", "\ud800", "😀" * 40, "ü" * 200, "a" * 1200, " ", "  ", ".", "..\r\n", ";", ",", "@", "<x@y>", "\\", "%0d%0a",
+    "&amp;", "&#13;&#10;Bcc: x", "From ", "\t", "Zoë", "O'Neil", "Dr. No, MD", "http://evil.example/", "//evil.example", "#", "?a=b&c=d",
+]  # fmt: skip
+TEMPLATE = mjml(
+    'Hello {{ lead.first_name }}, {{ lead.company | upper }} <b title="{{ lead.title }}">x</b> '
+    '<a href="https://acme.example/{{ lead.company }}?q={{ lead.title | urlencode }}#{{ lead.first_name }}">a</a>'
+    "{% if lead.title %}{{ lead.title }}{% endif %}{% for t in lead.tags %}{{ t }}{% endfor %}",
+    head="<mj-title>{{ lead.title }}</mj-title><mj-preview>{{ lead.company }}</mj-preview>",
+)
+EXPECTED = [
+    "From", "To", "Subject", "Date", "Message-ID", "Reply-To", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
+    "Feedback-ID", "MIME-Version", "Content-Type",
+]  # fmt: skip
+
+
+class Shape(HTMLParser):
+    """The tags of a page with the names of their attributes: what no value may change."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag, tuple(name for name, _ in attrs)] += 1
+
+
+def hostile(rng: random.Random) -> str:
+    return "".join(rng.choice(PIECES) for _ in range(rng.randint(1, 5)))
+
+
+def test_hostile_fields_stay_text(tmp_path: Path) -> None:
+    composer = Composer(library(tmp_path, letter=TEMPLATE))
+    plain = {"first_name": "A", "company": "B", "title": "C", "tags": ["D"]}
+    shape = Shape(composer.compose(request(lead=plain, preheader="x")).html).tags
+    rng = random.Random(20261102)
+    blank = 0
+    for _ in range(CASES):
+        lead = {**{name: hostile(rng) for name in ("first_name", "company", "title")}, "tags": [hostile(rng)]}
+        subject = "{{ lead.first_name }} {{ lead.company }}"
+        name = hostile(rng)
+        try:
+            letter = composer.compose(
+                request(
+                    lead=lead, subject=subject, preheader="x{{ lead.title }}", to_name=name, from_name=lead["title"]
+                )
+            )
+        except RenderProblem as problem:
+            assert "blank" in str(problem) or "longer than" in str(problem)
+            blank += 1
+            continue
+        check_wire(letter)
+        check_headers(letter, f"{lead['first_name']} {lead['company']}", name, lead["title"])
+        assert Shape(letter.html).tags == shape
+        assert all(link.startswith("https://acme.example/") for link in letter.links)
+    assert blank < CASES / 10
+
+
+def check_wire(letter: Letter) -> None:
+    text = letter.wire.decode("ascii")
+    assert not set("\r\n") & set(text.replace("\r\n", ""))
+    for line in text.split("\r\n"):
+        assert len(line) <= 200 and not line.startswith(".")
+    assert text.count("--=_nurture") == 3
+    assert not any(ord(character) < 32 and character not in "\r\n\t" for character in text)
+
+
+def check_headers(letter: Letter, subject: str, to_name: str, from_name: str) -> None:
+    for policy in (email.policy.default, email.policy.compat32):
+        assert email.message_from_bytes(letter.wire, policy=policy).keys() == EXPECTED
+    message = email.message_from_bytes(letter.wire, policy=email.policy.default)
+    assert message["Subject"] == letter.subject == headers.clean(subject, headers.SUBJECT_LIMIT)
+    for name, shown, address in (("To", to_name, "zoe@example.com"), ("From", from_name, "anna@acme.example")):
+        assert len(message[name].addresses) == 1
+        assert message[name].addresses[0].addr_spec == address
+        cleaned = headers.clean(shown, headers.NAME_LIMIT)
+        assert message[name].addresses[0].display_name in (cleaned, "" if cleaned == address else cleaned)
