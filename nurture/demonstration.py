@@ -43,6 +43,16 @@ MAILBOX_PORT = 8025
 # The readers' taste, which the engine does not know: subjects with a number in them are liked better.
 APPEAL = {"3 numbers": 1.0}
 
+# title -> report, and the columns that fit a terminal
+TABLES = {
+    "Leads by stage": ("leads", "stage count reached"),
+    "Subjects": ("experiments", "experiment arm sent converted share state lift e_value"),
+    "Follow-up by step": ("cadence", "cadence step entered sent clicked replied unsubscribed"),
+    "Cost": ("cost", "channel spend leads cost_per_lead qualified cost_per_qualified currency"),
+    "Sales": ("sales", "leads sales leads_per_sale"),
+    "Alerts": ("alerts", "rep sent claimed rejected median_minutes"),
+}
+
 Progress = Callable[[datetime], None]
 
 
@@ -76,8 +86,10 @@ def demonstration(root: Path, *, now: datetime) -> Iterator[Demonstration]:
     began = _monday_morning(now - timedelta(weeks=WEEKS), zone)
     clock = VirtualClock(began)
     mailbox = Mailbox(clock=clock)
-    server = MailServer(mailbox)
-    settings = _settings(plain.settings, smtp_port=server.start(), public_port=_free_port(PUBLIC_PORT))
+    smtp_port = _free_port(0)
+    server = MailServer(mailbox, port=smtp_port)
+    server.start()
+    settings = _settings(plain.settings, smtp_port=smtp_port, public_port=_free_port(PUBLIC_PORT))
     workspace = replace(plain, settings=settings)
     installation = replace(open_installation(root), settings=settings, clock=clock, rng=random.Random(SEED))
     try:
@@ -159,9 +171,15 @@ def summarise(demo: Demonstration) -> Summary:
             "answered alerts": count(select(func.count(func.distinct(t.alert_answer.c.alert_id)))),
         }
         request = ReportRequest(now=demo.ends)
-        names = {"Leads by stage": "leads", "Subjects": "experiments", "Cost": "cost", "Sales": "sales"}
-        tables = {title: list(run_report(connection, name, request).rows) for title, name in names.items()}
+        tables = {
+            title: [_chosen(row, columns) for row in run_report(connection, name, request).rows]
+            for title, (name, columns) in TABLES.items()
+        }
     return Summary(figures=figures, tables=tables)
+
+
+def _chosen(row: Row, columns: str) -> Row:
+    return {name: row[name] for name in columns.split()}
 
 
 def _take_in(root: Path, installation: Installation, began: datetime) -> None:

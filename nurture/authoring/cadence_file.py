@@ -281,7 +281,7 @@ class CadenceFile(Strict):
     enroll_limit: Text | None = None
     reentry: Text = "never"
     topic: Filled | None = None
-    priority: int = 50
+    priority: int = Field(default=50, ge=-1_000_000, le=1_000_000)
     concurrent: bool = False
     customers: bool = False
     sender: Filled | None = None

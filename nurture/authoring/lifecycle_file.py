@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from nurture.authoring.cadence_file import Condition, Filled
 from nurture.documents.strict import Strict
-from nurture.documents.values import AlertHours, Clock, Duration, Name, OrText, SpanText
+from nurture.documents.values import AlertHours, Clock, Duration, Name, OrText, SomeTime, SpanText
 from nurture.domain.lifecycle import Engagement, Hot, Lifecycle
 
 
@@ -52,7 +52,7 @@ class PointsBody(Strict):
 
 
 class EngagementBody(Strict):
-    half_life: Duration = Engagement.half_life
+    half_life: SomeTime = Engagement.half_life
     cap: float = Field(default=Engagement.cap, gt=0)
     points: list[PointsBody] = Field(default=[])
 

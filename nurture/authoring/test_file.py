@@ -10,8 +10,7 @@ from pydantic import AfterValidator, Field
 
 from nurture.authoring.cadence_file import Filled
 from nurture.documents.strict import Strict
-from nurture.documents.values import Duration, Text
-from nurture.domain.spans import parse_duration
+from nurture.documents.values import Duration, Text, read_duration
 
 _MOMENT = re.compile(r"^\d{4}-\d{2}-\d{2} \d{1,2}:\d{2}$")
 
@@ -30,7 +29,7 @@ def _moment_or_offset(value: str) -> str:
     if re.match(r"^\d{4}-", value):
         return _moment(value)
     try:
-        parse_duration(value)
+        read_duration(value)
     except ValueError:
         raise ValueError(f"'{value}': use an offset from the start such as '2 days', or '2026-11-02 10:00'") from None
     return value

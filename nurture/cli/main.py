@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from nurture.cli import author, leads
+from nurture.cli import author, demo, leads, mail, numbers, run
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -24,6 +24,12 @@ app.command("import")(leads.import_file)
 app.add_typer(leads.leads_app, name="leads")
 app.command("track")(leads.track)
 app.command("suppress")(leads.suppress)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+app.command("report")(numbers.report)
+app.command("why")(numbers.why)
+app.add_typer(numbers.spend_app, name="spend")
+app.add_typer(mail.messages_app, name="messages")
 
 
 def main() -> None:

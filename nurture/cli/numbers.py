@@ -78,7 +78,7 @@ def import_spend(
     if as_json:
         print_json({"imported": len(lines)})
     else:
-        typer.echo(f"{len(lines)} lines of spend imported")
+        typer.echo(f"lines of spend imported: {len(lines)}")
 
 
 def why(

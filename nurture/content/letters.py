@@ -25,9 +25,10 @@ from nurture.content.links import (
     encode_url,
     encoded_click_base,
 )
+from nurture.content.parts import OUTPUT_LIMIT
 from nurture.content.problems import RenderProblem
 from nurture.content.quoted_printable import encode
-from nurture.content.templates import OUTPUT_LIMIT, CompiledTemplate, TemplateLibrary
+from nurture.content.templates import CompiledTemplate, TemplateLibrary
 
 __all__ = ["Composer", "Letter", "LetterRequest", "LinkStyle", "PlainRequest", "RenderProblem", "compose_plain"]
 

@@ -8,96 +8,39 @@ wire when they are compiled. A template of which MJML must know the lead is comp
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
-from jinja2 import Template, nodes
 from jinja2.exceptions import TemplateError as JinjaError
 from markupsafe import Markup, escape
 
 from nurture.content.assembly import html_to_jinja, source_address, style_value, text_to_jinja, written_text_to_jinja
 from nurture.content.inspection import Objection, inspect, parse
 from nurture.content.links import html_slot, printed, text_slot
-from nurture.content.mjml_compiler import MjmlCompiler, MjmlError, shared_compiler
+from nurture.content.mjml_compiler import MjmlCompiler, shared_compiler
 from nurture.content.mjml_scan import Scan, scan
 from nurture.content.names import TemplateNames, nearest
+from nurture.content.once import compile_once, preamble
+from nurture.content.parts import Line, Part
 from nurture.content.pasting import Pasted, paste
 from nurture.content.problems import RenderProblem, TemplateError
-from nurture.content.proof import Chosen, body_of, proof_of
 from nurture.content.quoted_printable import encode
-from nurture.content.sandbox import CAPTURED, LetterEnvironment, LoopBudget, bounded_range
+from nurture.content.sandbox import LetterEnvironment, bounded_range
 from nurture.content.slots import JinjaTag, Sentinels, Unclosed, blanked, jinja_tags, replaced
 from nurture.content.text_part import text_of_html
 
 __all__ = ["CompiledTemplate", "Line", "TemplateError", "TemplateLibrary"]
 
-_ROW_GROUP = re.compile(r"<(?:tbody|thead|tfoot|caption|colgroup)\b", re.IGNORECASE)
 Stamps = dict[str, tuple[int, int]]
 """What the files that a template was read from looked like, those included that were looked for and not there."""
 
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*\Z")
-_CURE = "write `compile: per_lead` in the step"
-
-OUTPUT_LIMIT = 1024 * 1024
-"""Characters of one rendered part."""
-
-_RENDER_ERRORS = (JinjaError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError, AttributeError)
-
-
-class Part:
-    """One text of a letter, ready to be filled in."""
-
-    __slots__ = ("_has_loops", "_root", "_template")
-
-    def __init__(self, environment: LetterEnvironment, tree: nodes.Template) -> None:
-        self._has_loops = _bound(tree)
-        code = environment.compile(tree)
-        self._template = Template.from_code(environment, code, environment.globals)
-        self._root = self._template.root_render_func
-
-    def render(self, values: dict[str, Any]) -> str:
-        """`values` holds the library's `functions` as well. Raises RenderProblem."""
-        try:
-            if self._has_loops:
-                return self._counted({**values, "_loop": LoopBudget()})
-            written = "".join(self._root(self._template.new_context(values, shared=True)))
-        except RecursionError:
-            raise RenderProblem("the template is too deep") from None
-        except _RENDER_ERRORS as error:
-            raise RenderProblem(str(error)) from None
-        if len(written) > OUTPUT_LIMIT:
-            raise RenderProblem(f"the letter is larger than {OUTPUT_LIMIT:,} characters")
-        return written
-
-    def _counted(self, values: dict[str, Any]) -> str:
-        pieces = []
-        left = OUTPUT_LIMIT
-        for piece in self._root(self._template.new_context(values, shared=True)):
-            pieces.append(piece)
-            left -= len(piece)
-            if left < 0:
-                raise RenderProblem(f"the letter is larger than {OUTPUT_LIMIT:,} characters")
-        return "".join(pieces)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Line:
-    """A subject or preheader: plain text with slots."""
-
-    variables: frozenset[str]
-    part: Part | None
-    text: str
-
-    def render(self, values: dict[str, Any]) -> str:
-        """Raises RenderProblem."""
-        return self.text if self.part is None else self.part.render(values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +76,15 @@ class PerLead:
             raise RenderProblem(f"{self._pasted.place(0).file}: {error.message}") from None
 
 
+@dataclass(kw_only=True)
+class _Known:
+    """A template as compiled, and what its files looked like."""
+
+    template: CompiledTemplate
+    stamps: Stamps
+    looked_at: float
+
+
 class TemplateLibrary:
     """The templates of one folder (a workspace's `templates/email`). Safe to use from several threads."""
 
@@ -143,13 +95,19 @@ class TemplateLibrary:
         names: TemplateNames | None = None,
         compiler: MjmlCompiler | None = None,
         asset: Callable[[str], str] | None = None,
+        recheck_seconds: float = 1.0,
     ) -> None:
-        """`asset` turns the name of a file in `assets/` into its address; without it there are no assets."""
+        """`asset` turns the name of a file in `assets/` into its address; without it there are no assets.
+
+        Whether files changed is looked up at most every `recheck_seconds`: asking the disk for every letter costs as
+        much as the letter where other threads wait for the interpreter.
+        """
         self._folder = folder
         self._names = names or TemplateNames()
         self._compiler = compiler or shared_compiler()
         self._lock = threading.RLock()
-        self._compiled: dict[tuple[str, str, bool], tuple[CompiledTemplate, Stamps]] = {}
+        self._recheck_seconds = recheck_seconds
+        self._compiled: dict[tuple[str, str, bool], _Known] = {}
         self._by_content: dict[str, CompiledTemplate] = {}
         self.functions: Mapping[str, Any] = {
             "range": bounded_range,
@@ -169,11 +127,11 @@ class TemplateLibrary:
         """The template of this name, in the language if there is one. Raises TemplateError."""
         key = (name, language or "", per_lead)
         known = self._compiled.get(key)
-        if known is not None and all(_stamp(path) == stamp for path, stamp in known[1].items()):
-            return known[0]
+        if known is not None and self._is_fresh(known):
+            return known.template
         with self._lock:
-            compiled, files = self._compile(name, language, per_lead)
-            self._compiled[key] = compiled, files
+            compiled, stamps = self._compile(name, language, per_lead)
+            self._compiled[key] = _Known(template=compiled, stamps=stamps, looked_at=monotonic())
             return compiled
 
     def variables(self, name: str, *, language: str | None = None) -> frozenset[str]:
@@ -202,6 +160,13 @@ class TemplateLibrary:
         return self._assemble(name, pasted, [], scan(mjml), frozenset(), None, prove=False)
 
     # --- how it is done
+
+    def _is_fresh(self, known: _Known) -> bool:
+        now = monotonic()
+        if now - known.looked_at < self._recheck_seconds:
+            return True
+        known.looked_at = now
+        return all(_stamp(path) == stamp for path, stamp in known.stamps.items())
 
     @staticmethod
     def _environment(**forms: Any) -> LetterEnvironment:
@@ -250,13 +215,16 @@ class TemplateLibrary:
         *,
         prove: bool,
     ) -> CompiledTemplate:
-        first, tags = _preamble(pasted, tags, found)
+        first, tags = preamble(pasted, tags, found)
         sentinels = Sentinels(pasted.text, tags)
-        html = self._compiled_html(pasted, tags, found, sentinels, prove=prove)
+        html = compile_once(self._compiler, pasted, tags, found, sentinels, prove=prove)
 
         def refuse(tag: JinjaTag | None, message: str) -> TemplateError:
             return pasted.error(tag.start if tag else 0, message)
 
+        variant = pasted.place(0).file.removesuffix(".mjml").partition(".")[2]
+        if variant:
+            html = html.replace('lang="und"', f'lang="{variant}"')  # where <mjml lang> does not say it
         html_source = first + html_to_jinja(html, sentinels, refuse)
         if text is None:
             text_source = first + text_to_jinja(text_of_html(html, sentinels.pattern), sentinels, refuse)
@@ -291,28 +259,6 @@ class TemplateLibrary:
         except Objection as error:
             raise pasted.error_on_line(error.line, error.word, error.message) from None
         return tags, variables
-
-    def _compiled_html(
-        self, pasted: Pasted, tags: list[JinjaTag], found: Scan, sentinels: Sentinels, *, prove: bool
-    ) -> str:
-        """The HTML with sentinels, each once for each time it went in, and proven where `prove` says so."""
-        for tag in tags:
-            if found.in_tag(tag.start) and found.attribute_at(tag.start) is None:
-                raise pasted.error(tag.start, "a Jinja tag can't stand between attributes; put it inside a value")
-        proof = proof_of(pasted.text, sentinels, found)
-        after = Chosen(_cut(pasted.text, tags, found, lambda tag: proof.forms[sentinels.words[id(tag)]]))
-        cases = list(proof.cases(len(pasted.text))) if prove and tags else []
-        once = _cut(pasted.text, tags, found, lambda tag: _sentinel(tag, found, sentinels))
-        try:
-            html, *expected = self._compiler.compile([once, *(after.written(case) for case in cases)])
-        except MjmlError as error:
-            raise pasted.error(found.tags[0][0], f"MJML: {error}") from None
-        _count(pasted, html, tags, sentinels)
-        before = Chosen(sentinels.put_back(html, proof.forms))
-        for case, wanted in zip(cases, expected, strict=True):
-            if body_of(before.written(case)) != body_of(wanted):
-                raise _unequal(pasted, proof.suspect(case))
-        return html
 
     def _part(self, environment: LetterEnvironment, source: str, pasted: Pasted) -> Part:
         try:
@@ -372,7 +318,7 @@ def _escaped(value: Any) -> str:
 def _stamp(path: str) -> tuple[int, int]:
     """What changes when a file does; (0, 0) for none."""
     try:
-        status = os.stat(path)  # noqa: PTH116  asked for every letter, and a Path takes four times as long
+        status = Path(path).stat()
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
@@ -384,81 +330,3 @@ def _languages(language: str | None) -> list[str]:
     tag = language.lower().replace("_", "-")
     primary = tag.split("-")[0]
     return [f".{tag}", *([f".{primary}"] if primary != tag else []), ""]
-
-
-def _preamble(pasted: Pasted, tags: list[JinjaTag], found: Scan) -> tuple[str, list[JinjaTag]]:
-    """`{% set %}` before <mjml> belongs before both parts; and the tags that MJML gets to see.
-
-    An author's comment goes out of the template with all that is in it.
-    """
-    root = found.tags[0][0] if found.tags else 0
-    before = [tag for tag in tags if tag.start < root]
-    for tag in before:
-        if tag.kind == "expression" or (tag.kind == "statement" and tag.word not in ("set", "endset")):
-            raise pasted.error(tag.start, "only `set` and comments can stand before <mjml>")
-    first = "".join(tag.own() for tag in before if tag.kind == "statement")
-    seen = [tag for tag in tags if tag.start >= root and not _in_comment(tag.start, pasted.text, found)]
-    return first, seen
-
-
-def _in_comment(offset: int, text: str, found: Scan) -> bool:
-    return any(start <= offset < end and not text.startswith("<!--[if", start) for start, end in found.comments)
-
-
-def _cut(text: str, tags: list[JinjaTag], found: Scan, form: Callable[[JinjaTag], str]) -> str:
-    """The text from its first MJML tag on, without comments, with each Jinja tag in a form."""
-    root = found.tags[0][0] if found.tags else 0
-    gone = [
-        (start, end, "") for start, end in found.comments if start >= root and not text.startswith("<!--[if", start)
-    ]
-    rows = [
-        edit for start, end in found.tables if not _ROW_GROUP.search(text, start, end) for edit in _grouped(start, end)
-    ]
-    edits = sorted([*gone, *rows, *((tag.start, tag.end, form(tag)) for tag in tags)])
-    pieces = []
-    position = root
-    for start, end, put in edits:
-        pieces += [text[position:start], put]
-        position = end
-    return "".join([*pieces, text[position:]])
-
-
-def _grouped(start: int, end: int) -> list[tuple[int, int, str]]:
-    """Puts rows into the `<tbody>` that HTML would else open inside a loop and close after it."""
-    return [(start, start, "<tbody>"), (end, end, "</tbody>")]
-
-
-def _sentinel(tag: JinjaTag, found: Scan, sentinels: Sentinels) -> str:
-    """A comment for what is no text, where HTML may have one; so tables and columns are not disturbed."""
-    word = sentinels.words[id(tag)]
-    if tag.kind in ("expression", "raw") or found.attribute_at(tag.start) is not None or found.in_style(tag.start):
-        return word
-    return word if any(start <= tag.start < end for start, end in found.comments) else f"<!--{word}-->"
-
-
-def _count(pasted: Pasted, html: str, tags: list[JinjaTag], sentinels: Sentinels) -> None:
-    """Statements come back once; a value may be needed in several places (an image's address for Outlook as well)."""
-    came_back = Counter(sentinels.pattern.findall(html))
-    for tag in tags:
-        times = came_back[sentinels.words[id(tag)]]
-        if times == 0 or (times > 1 and tag.kind == "statement"):
-            message = "MJML computes with what this gives, so it can't be left open: write a fixed value, or " + _CURE
-            raise pasted.error(tag.start, message)
-
-
-def _unequal(pasted: Pasted, tag: JinjaTag | None) -> TemplateError:
-    message = "the layout depends on what is here, so compiling once would give another one: give columns a width, or "
-    return pasted.error(tag.start if tag else 0, message + _CURE)
-
-
-def _bound(tree: nodes.Template) -> bool:
-    """Make each loop pay for its work, and limit the size of each `set` block; whether there are loops."""
-    for block in tree.find_all(nodes.AssignBlock):
-        block.filter = nodes.Filter(None, CAPTURED, [], [], None, None)
-        block.filter.set_lineno(block.lineno)
-    loops = list(tree.find_all(nodes.For))
-    for loop in loops:
-        weight = 1 + sum(1 for child in (*loop.body, *loop.else_) for _ in child.find_all(nodes.Node))
-        items = nodes.Call(nodes.Name("_loop", "load"), [loop.iter, nodes.Const(weight)], [], None, None)
-        loop.iter = items.set_lineno(loop.lineno)
-    return bool(loops)

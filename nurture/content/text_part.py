@@ -97,7 +97,7 @@ class _Reader(HTMLParser):
         label = "".join(self._out[start:]).strip()
         if not href or href.startswith("#"):
             return
-        if self._statement.sub("", label).strip():
+        if label:
             self._words(": ")
             self._flush()
         self._out.append(f"{LINK_OPEN}{href}{LINK_CLOSE}")

@@ -31,7 +31,7 @@ class Tokens:
     def __init__(self, secrets: list[str]) -> None:
         if not secrets:
             raise ValueError("a token needs a secret")
-        self._keys = {_key_id(secret): secret.encode() for secret in secrets}
+        self._keys = {_key_id(secret): hmac.new(secret.encode(), digestmod="sha256") for secret in secrets}
         self._signing_id = _key_id(secrets[0])
 
     def sign(self, purpose: Purpose, payload: str) -> str:
@@ -48,9 +48,11 @@ class Tokens:
         return payload if hmac.compare_digest(mac, self._mac(key, purpose, payload)) else None
 
     @staticmethod
-    def _mac(key: bytes, purpose: Purpose, payload: str) -> str:
-        digest = hmac.digest(key, f"{purpose}:{payload}".encode(), "sha256")[:16]
-        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    def _mac(key: hmac.HMAC, purpose: Purpose, payload: str) -> str:
+        # a copy of the keyed state: `hmac.digest` would let other threads in for each of these few bytes
+        keyed = key.copy()
+        keyed.update(f"{purpose.value}:{payload}".encode())
+        return urlsafe_b64encode(keyed.digest()[:16]).rstrip(b"=").decode()
 
 
 def _key_id(secret: str) -> str:

@@ -19,7 +19,12 @@ class Strict(BaseModel):
     """The base of every model of a file: frozen, no coercion, and an unknown key is an error."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, populate_by_name=True, arbitrary_types_allowed=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        allow_inf_nan=False,
     )
 
 
@@ -145,6 +150,8 @@ def _other(key: str, kind: str, detail: ErrorDetails) -> str:
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"{key}: found {found}, want {words} {ctx[bound]}"
+    if kind == "finite_number":
+        return f"{key}: want a number that ends"
     if kind == "too_short":
         many = ctx["min_length"]
         return f"{key}: is empty" if many == 1 else f"{key}: want at least {many}, found {ctx['actual_length']}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
@@ -16,9 +17,12 @@ from pydantic_core import CoreSchema
 from nurture.documents.nearest import suggest
 from nurture.documents.strict import misplaced
 from nurture.domain.cadence import FrequencyCap, Span, Window
-from nurture.domain.spans import parse_cap, parse_clock, parse_duration, parse_rate, parse_span
+from nurture.domain.spans import elapsed, parse_cap, parse_clock, parse_duration, parse_rate, parse_span
 from nurture.domain.windows import parse_window
 
+LONGEST = timedelta(days=100 * 365)
+"""Of all that is written; what is longer does not fit a calendar."""
+Read = TypeVar("Read")
 _WINDOW_KEYS = ("days", "hours", "timezone", "holidays")
 _NAME = re.compile(r"^[a-z0-9_-]+$")
 _SPAN_PATTERN = r"^\d+(\.\d+)? (minute|hour|day|week|business day)s?( at \d{1,2}:\d{2})?$"
@@ -48,11 +52,47 @@ def _secret_or_text(value: Any, info: ValidationInfo) -> Any:
 
 
 def _cap(value: Any) -> Any:
-    return parse_cap(value) if isinstance(value, str) else _wants_text(value, "'1 per day'")
+    return read_cap(value) if isinstance(value, str) else _wants_text(value, "'1 per day'")
+
+
+def read_cap(text: str) -> FrequencyCap:
+    """'3 per 7 days', within bounds. Raises ValueError with a line for a person."""
+    cap = _bounded(text, parse_cap, lambda read: read.within)
+    if not cap.within:
+        raise ValueError(f"'{text}': a stretch of nothing: use e.g. '1 per day'")
+    return cap
+
+
+def read_duration(text: str) -> timedelta:
+    """'90 days', not negative and within bounds. Raises ValueError with a line for a person."""
+    duration = _bounded(text, parse_duration, lambda read: read)
+    if duration < timedelta(0):
+        raise ValueError(f"'{text}' is negative: use e.g. '90 days'")
+    return duration
+
+
+def _bounded(text: str, parse: Callable[[str], Read], length: Callable[[Read], timedelta]) -> Read:
+    try:
+        read = parse(text)
+        if abs(length(read)) <= LONGEST:
+            return read
+    except OverflowError:
+        pass
+    raise ValueError(f"'{_cut(text)}' is longer than {LONGEST.days // 365} years")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _duration(value: Any) -> Any:
-    return parse_duration(value) if isinstance(value, str) else _wants_text(value, "'90 days'")
+    return read_duration(value) if isinstance(value, str) else _wants_text(value, "'90 days'")
+
+
+def _some_time(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("'0' is no time at all: use e.g. '14 days'")
+    return value
 
 
 def _rate(value: Any) -> Any:
@@ -60,7 +100,7 @@ def _rate(value: Any) -> Any:
 
 
 def _span(value: Any) -> Any:
-    return parse_span(value) if isinstance(value, str) else _wants_text(value, "'3 days'")
+    return _bounded(value, parse_span, elapsed) if isinstance(value, str) else _wants_text(value, "'3 days'")
 
 
 def _wants_text(value: Any, example: str) -> Any:
@@ -139,6 +179,8 @@ Duration = Annotated[
     BeforeValidator(_duration),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? (minute|hour|day|week|month|year)s?$"}),
 ]
+SomeTime = Annotated[Duration, AfterValidator(_some_time)]
+"""A duration that is more than nothing."""
 SpanText = Annotated[Span, BeforeValidator(_span), WithJsonSchema({"type": "string", "pattern": _SPAN_PATTERN})]
 PerSecond = Annotated[
     float,

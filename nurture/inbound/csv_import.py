@@ -20,17 +20,18 @@ from sqlalchemy import Connection, insert, update
 
 from nurture.domain.addresses import erased_key
 from nurture.domain.problem import Problem
+from nurture.domain.stages import Stage
 from nurture.inbound.columns import Column, map_columns
 from nurture.inbound.csv_file import CsvFile, Record
 from nurture.inbound.lead_rows import LeadRow, Rejection, RowReader
 from nurture.inbound.scratch import Scratch
 from nurture.store import tables as t
-from nurture.store.consents import NewConsent, email_proofs, give_consents
+from nurture.store.consents import NewConsent, email_proofs, give_consents, given_at
 from nurture.store.database import Database
-from nurture.store.leads import SavedLead, raise_stages, save_leads, would_change
+from nurture.store.leads import LeadInput, SavedLead, raise_stages, save_leads, would_change
 from nurture.store.suppressions import has_erased, suppress_all, suppressed_among
 
-BATCH = 1_000
+BATCH = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +192,14 @@ class _Run:
         return {hashes[found] for found in suppressed_among(connection, sorted(hashes))}
 
     def _save(self, connection: Connection, rows: Sequence[LeadRow]) -> dict[str, SavedLead]:
-        saved = save_leads(connection, [row.lead for row in rows if row.lead is not None], now=self._now)
-        ids = [(saved[row.key].id, row) for row in rows]
-        given, too_late = _new_proofs(connection, ids, self._now)
+        """Fields and tags, then consents and stages; a lead that is made has its consent by that."""
+        leads = [row.lead for row in rows if row.lead is not None]
+        saved = save_leads(connection, leads, now=self._now)
+        given, too_late = _new_proofs(connection, leads, saved, self._now)
         if too_late:
             self.report.notes["consent_withdrawn_since"] += too_late
         give_consents(connection, given, now=self._now)
-        hints = {lead_id: row.stage for lead_id, row in ids if row.stage is not None}
+        hints = {saved[row.key].id: row.stage for row in rows if row.stage not in (None, Stage.LEAD)}
         raise_stages(connection, hints, because=f"import of {self._request.source}", now=self._now)
         return saved
 
@@ -216,19 +218,22 @@ class _Run:
 
 
 def _new_proofs(
-    connection: Connection, rows: Sequence[tuple[int, LeadRow]], now: datetime
+    connection: Connection, leads: Iterable[LeadInput], saved: Mapping[str, SavedLead], now: datetime
 ) -> tuple[list[tuple[int, NewConsent]], int]:
     """The consents that are not on file yet; and how many are older than the lead's withdrawal, and so no consent."""
-    proofs = email_proofs(connection, [lead_id for lead_id, _ in rows])
-    given, too_late = [], 0
+    claimed: set[int] = set()
+    wanted: list[tuple[int, NewConsent]] = []
+    for lead in leads:
+        one = saved[lead.address.key]
+        if lead.consent is not None and (not one.created or one.id in claimed):
+            wanted.append((one.id, lead.consent))
+        claimed.add(one.id)
+    proofs = email_proofs(connection, [lead_id for lead_id, _ in wanted])
     on_file = {(lead_id, each.text, each.source, each.at) for lead_id, found in proofs.items() for each in found}
     undated = {each[:3] for each in on_file}
-    for lead_id, row in rows:
-        consent = row.consent
-        if consent is None:
-            continue
-        at = min(consent.at, now) if consent.at is not None else now
-        mark = (lead_id, consent.text, consent.source)
+    given, too_late = [], 0
+    for lead_id, consent in wanted:
+        at, mark = given_at(consent, now), (lead_id, consent.text, consent.source)
         if (*mark, at) in on_file or (consent.at is None and mark in undated):
             continue
         withdrawn = [each.at for each in proofs.get(lead_id, ()) if not each.granted]

@@ -83,7 +83,6 @@ class LeadRow:
     detail: str = ""
     suppression: str = ""
     lead: LeadInput | None = None
-    consent: NewConsent | None = None
     stage: Stage | None = None
     notes: Sequence[str] = ()
 
@@ -139,10 +138,10 @@ class RowReader:
         if address.domain in blocklist:
             detail = f"{address.domain} lends addresses for a day"
             return LeadRow(address=address, suppression=gone, rejection=Rejection.DISPOSABLE, detail=detail)
-        lead, notes = self._lead(address, cells, created_at)
+        lead, notes = self._lead(address, cells, created_at, consent)
         notes += [note] if note else []
         stage = _stage(self._cell(cells, col.STAGE))
-        return LeadRow(address=address, suppression=gone, lead=lead, consent=consent, stage=stage, notes=notes)
+        return LeadRow(address=address, suppression=gone, lead=lead, stage=stage, notes=notes)
 
     def _cell(self, cells: Sequence[str], target: str) -> str:
         """The first cell of this meaning; "" where there is no such column."""
@@ -163,7 +162,9 @@ class RowReader:
             if cell and column.target != col.IGNORE:
                 check_cell(column, cell)
 
-    def _lead(self, address: Address, cells: Sequence[str], created_at: datetime | None) -> tuple[LeadInput, list[str]]:
+    def _lead(
+        self, address: Address, cells: Sequence[str], created_at: datetime | None, consent: NewConsent
+    ) -> tuple[LeadInput, list[str]]:
         """The lead, and which of its values could not be read and are left out."""
         fields, notes = {"source": self._source}, []
         for name, index in self._fields:
@@ -190,6 +191,7 @@ class RowReader:
             tags=[*self._own_tags, *(tag for cell in self._cells(cells, col.TAGS) for tag in read_tags(cell))],
             created_at=created_at,
             import_id=self._import_id,
+            consent=consent,
         )
         return lead, notes
 

@@ -68,7 +68,7 @@ def alert_hot(
     causes: Mapping[int, Any],
     told: set[int],
 ) -> int:
-    """New alerts of leads whose last event of interest (`causes`) found them over the line, less those `told` already."""
+    """New alerts of leads whose last event of interest (`causes`) found them over the line, besides those `told`."""
     hot, condition = rules.hot, rules.hot_condition
     if hot is None or condition is None or not causes:
         return 0

@@ -38,7 +38,7 @@ from nurture.domain.message import MessageKind
 from nurture.domain.timing import next_opening, zone_of
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
-from nurture.settings import Sender
+from nurture.settings import Settings
 from nurture.store.cadences import load_versions
 from nurture.store.lead_facts import LEAD_FIELDS, lead_view
 from nurture.store.suppressions import suppressed_among
@@ -59,6 +59,30 @@ class Outgoing:
     subject: str
     link_set: str | None
     links: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailer:
+    """A sender of config.toml, read once."""
+
+    name: str
+    address: str
+    reply_to: str | None
+    smtp: str
+    dkim: DkimSigner | None
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2].lower()
+
+
+def _mailers(settings: Settings, signers: Mapping[str, DkimSigner]) -> dict[str, Mailer]:
+    mailers = {}
+    for key, sender in settings.senders.items():
+        name, address = parseaddr(sender.from_)
+        dkim = signers.get(address.rpartition("@")[2].lower())
+        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
+    return mailers
 
 
 class LetterWriter:
@@ -82,7 +106,7 @@ class LetterWriter:
         self._calendar = calendar
         self._clock = clock
         self._header_key = header_key
-        self._signers = signers
+        self._mailers = _mailers(self._settings, signers)
         self._zone = ZoneInfo(self._settings.workspace.timezone)
         self._public = self._settings.workspace.public_url.rstrip("/")
         self._cadences: dict[str, Cadence] = {}
@@ -147,8 +171,7 @@ class LetterWriter:
     def message_id(self, row: Any) -> str:
         """The Message-ID header without <>: deterministic, and nobody can guess another's."""
         mac = hmac.digest(self._header_key, f"message-id:{row.id}".encode(), "sha256")[:9].hex()
-        domain = self._address(self._sender(row)).rpartition("@")[2]
-        return f"{row.id}.{mac}@{domain}"
+        return f"{row.id}.{mac}@{self._sender(row).domain}"
 
     def server_of(self, row: Any) -> str:
         return self._sender(row).smtp
@@ -160,7 +183,7 @@ class LetterWriter:
         except (RenderProblem, TemplateError) as error:
             raise RenderFailed(str(error)) from None
         return Outgoing(
-            envelope_from=self._address(self._sender(row)),
+            envelope_from=self._sender(row).address,
             to=row.to_address,
             wire=letter.wire,
             utf8=not row.to_address.isascii(),
@@ -254,10 +277,8 @@ class LetterWriter:
         context: Mapping[str, Any],
     ) -> LetterRequest:
         sender = self._sender(row)
-        name, address = parseaddr(sender.from_)
         lead = lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")})
         workspace = self._settings.workspace
-        domain = address.rpartition("@")[2]
         return LetterRequest(
             template=template,
             subject=subject,
@@ -267,7 +288,7 @@ class LetterWriter:
             context={
                 "lead": lead,
                 "owner": self._owner_view(row.lead_owner),
-                "sender": {"name": name, "email": address, "first_name": name.partition(" ")[0]},
+                "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
                 "workspace": {
                     "name": workspace.name,
                     "postal_address": workspace.postal_address,
@@ -277,19 +298,19 @@ class LetterWriter:
                 },
                 **context,
             },
-            from_name=name,
-            from_address=address,
+            from_name=sender.name,
+            from_address=sender.address,
             reply_to=sender.reply_to,
             to_name=None,
             to_address=row.to_address,
             message_id=header,
             date=self._clock(),
             links=self._links(row, one_click=one_click),
-            list_id=f"{list_name}.{domain}" if list_name else None,
-            feedback_id=f"{row.cadence}:{row.step}:{domain}" if row.cadence else None,
+            list_id=f"{list_name}.{sender.domain}" if list_name else None,
+            feedback_id=f"{row.cadence}:{row.step}:{sender.domain}" if row.cadence else None,
             auto_submitted=False,
             references=(),
-            dkim=self._signers.get(address.rpartition("@")[2].lower()),
+            dkim=sender.dkim,
         )
 
     def _links(self, row: Any, *, one_click: bool) -> LinkStyle:
@@ -307,21 +328,20 @@ class LetterWriter:
 
     def _plain(self, row: Any, header: str, *, subject: str, text: str, html: str) -> Letter:
         sender = self._sender(row)
-        name, address = parseaddr(sender.from_)
         return compose_plain(
             PlainRequest(
                 subject=subject,
                 text=text,
                 html=html,
-                from_name=name,
-                from_address=address,
+                from_name=sender.name,
+                from_address=sender.address,
                 reply_to=sender.reply_to,
                 to_name=None,
                 to_address=row.to_address,
                 message_id=header,
                 date=self._clock(),
                 auto_submitted=True,
-                dkim=self._signers.get(address.rpartition("@")[2].lower()),
+                dkim=sender.dkim,
             )
         )
 
@@ -339,9 +359,5 @@ class LetterWriter:
         }
         return {key: value for key, value in fields.items() if value}
 
-    def _sender(self, row: Any) -> Sender:
-        return self._settings.senders.get(row.sender) or self._settings.senders[self._settings.sending.sender]
-
-    @staticmethod
-    def _address(sender: Sender) -> str:
-        return parseaddr(sender.from_)[1]
+    def _sender(self, row: Any) -> Mailer:
+        return self._mailers.get(row.sender) or self._mailers[self._settings.sending.sender]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
 from html import escape
-from typing import Any
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
@@ -62,14 +61,12 @@ class Mailbox:
 class MailServer:
     """The mailbox's SMTP listener, in a thread of its own."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self._controller = Controller(mailbox, hostname="127.0.0.1", port=0, ready_timeout=10)
+    def __init__(self, mailbox: Mailbox, *, port: int) -> None:
+        self._controller = Controller(mailbox, hostname="127.0.0.1", port=port, ready_timeout=10)
 
-    def start(self) -> int:
-        """Listen; returns the port."""
+    def start(self) -> None:
+        """Listen."""
         self._controller.start()
-        server: Any = self._controller.server
-        return int(server.sockets[0].getsockname()[1])
 
     def stop(self) -> None:
         self._controller.stop()

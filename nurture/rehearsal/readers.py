@@ -75,12 +75,12 @@ class Readers:
             yield Act(at=at, kind=kind, who=letter.to, url=url, user_agent=agent, network_address="198.51.100.7")
 
     def _person(self, letter: Letter, rng: random.Random) -> Iterator[Act]:
-        interest = random.Random(f"{self._seed}:interest:{letter.to}").betavariate(1.2, 2.2)
+        interest = random.Random(f"{self._seed}:interest:{letter.to}").betavariate(1.8, 2.2)
         boost = 1 + sum(more for word, more in self._appeal.items() if word in letter.subject)
         opened = letter.at + timedelta(hours=rng.expovariate(1 / 3) + 0.05)
         address = f"203.0.113.{random.Random(letter.to).randrange(1, 254)}"
         pixel = _PIXEL.search(letter.html)
-        if rng.random() > 0.25 + 0.6 * interest:
+        if rng.random() > 0.35 + 0.6 * interest:
             return
         if pixel:
             yield Act(at=opened, kind="get", who=letter.to, url=_plain(pixel[1]), network_address=address)
@@ -94,7 +94,7 @@ class Readers:
             )
             return
         links = self._links(letter)
-        if not links or rng.random() > min(0.9, 0.55 * interest * boost):
+        if not links or rng.random() > min(0.9, 0.7 * interest * boost):
             return
         clicked = opened + timedelta(seconds=rng.uniform(20, 300))
         yield Act(at=clicked, kind="get", who=letter.to, url=links[0], network_address=address)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
 
 from nurture.domain.alerts import STANDING, AlertStatus
 from nurture.store import tables as t
 from nurture.store.database import insert as insert_here
-from nurture.store.database import one_of
+from nurture.store.database import one_of, with_lock_skipped
 
 _STANDING = [status.value for status in STANDING]
 
@@ -64,9 +64,7 @@ def raise_alert(
 def _join(connection: Connection, lead_id: int, row: dict[str, Any], *, at_once: bool) -> None:
     a = t.alert.c
     standing = connection.execute(
-        select(a.id, a.reasons, a.due_at, a.told_at)
-        .where(a.lead_id == lead_id, a.status.in_(_STANDING))
-        .with_for_update()
+        select(a.id, a.reasons, a.due_at).where(a.lead_id == lead_id, a.status.in_(_STANDING)).with_for_update()
     ).one_or_none()
     if standing is None:
         return
@@ -76,8 +74,8 @@ def _join(connection: Connection, lead_id: int, row: dict[str, Any], *, at_once:
         changes["reasons"] = [*standing.reasons, reason]
     if at_once:
         # whatever raised it before, this event alone is reason enough, whatever becomes of the others
-        waiting = standing.due_at if standing.told_at is None and standing.due_at is not None else row["due_at"]
-        changes |= {"event_id": row["event_id"], "told_at": None, "due_at": min(waiting, row["due_at"])}
+        soonest = min(standing.due_at or row["due_at"], row["due_at"])
+        changes |= {"event_id": row["event_id"], "due_at": soonest}
     if changes:
         connection.execute(update(t.alert).where(a.id == standing.id, a.status.in_(_STANDING)).values(changes))
 
@@ -92,6 +90,93 @@ def take_back(connection: Connection, event_ids: Sequence[int], *, now: datetime
         .returning(a.lead_id)
     )
     return list(connection.scalars(statement))
+
+
+_LOOKED_AT = (*STANDING, AlertStatus.NOTICE)
+_LEAD_COLUMNS = ("email", "email_domain", "company", "owner")
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    a = t.alert.c
+    looked_at = a.status.in_([status.value for status in _LOOKED_AT])
+    return and_(a.due_at <= now, looked_at)
+
+
+def due_anywhere(connection: Connection, *, now: datetime) -> bool:
+    """Whether any rep is to be told of anything now."""
+    return connection.scalar(select(t.alert.c.id).where(_is_due(now)).limit(1)) is not None
+
+
+def claim_due_alerts(connection: Connection, *, now: datetime, limit: int) -> Sequence[Any]:
+    """Alerts and notices to be told now, with their lead's columns and the verdict of their event, if they have one."""
+    a, lead = t.alert, t.lead
+    verdict = select(t.event.c.verdict).where(t.event.c.id == a.c.event_id).scalar_subquery()
+    statement = (
+        select(a, *(lead.c[name].label(f"lead_{name}") for name in _LEAD_COLUMNS), verdict.label("event_verdict"))
+        .join(lead, lead.c.id == a.c.lead_id)
+        .where(_is_due(now))
+        .order_by(a.c.due_at, a.c.id)
+        .limit(limit)
+    )
+    # the leads are locked too, so that giving one an owner never waits for whoever holds it
+    return connection.execute(with_lock_skipped(statement)).all()
+
+
+def postpone(connection: Connection, due_at: Mapping[int, datetime]) -> None:
+    """alert id -> when it is looked at next."""
+    if due_at:
+        connection.execute(
+            update(t.alert).where(t.alert.c.id == bindparam("alert")).values(due_at=bindparam("later")),
+            [{"alert": alert_id, "later": at} for alert_id, at in due_at.items()],
+        )
+
+
+def forget_due(connection: Connection, alert_ids: Sequence[int]) -> None:
+    """Nobody is told of these: their lead was erased."""
+    if alert_ids:
+        connection.execute(update(t.alert).where(one_of(t.alert.c.id, alert_ids)).values(due_at=None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telling:
+    """An alert that a rep is told of now; written back guarded by the status it had."""
+
+    alert_id: int
+    before: AlertStatus
+    rep: str
+    routed_by: str
+    evidence: Mapping[str, Any]
+
+
+def tell(connection: Connection, tellings: Sequence[Telling], *, now: datetime) -> None:
+    """The rep's mail is being queued; a snoozed alert is open again."""
+    a = t.alert.c
+    after = {AlertStatus.SNOOZED: AlertStatus.OPEN}
+    rows = [
+        {
+            "alert": each.alert_id,
+            "before": each.before.value,
+            "after": after.get(each.before, each.before).value,
+            "to_rep": each.rep,
+            "by": each.routed_by,
+            "known": dict(each.evidence),
+        }
+        for each in tellings
+    ]
+    connection.execute(
+        update(t.alert)
+        .where(a.id == bindparam("alert"), a.status == bindparam("before"))
+        .values(
+            status=bindparam("after"),
+            rep=bindparam("to_rep"),
+            routed_by=bindparam("by"),
+            evidence=bindparam("known", type_=a.evidence.type),
+            told_at=func.coalesce(a.told_at, now),
+            told_count=a.told_count + 1,
+            due_at=None,
+        ),
+        rows,
+    )
 
 
 def last_raised(connection: Connection, lead_ids: Sequence[int]) -> dict[int, datetime]:

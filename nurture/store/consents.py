@@ -11,6 +11,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from nurture.domain.stages import MoveKind, Stage
 from nurture.store import tables as t
+from nurture.store.bulk import insert_many
 from nurture.store.events import wake_enrollments
 from nurture.store.suppressions import CHUNK, lift, suppressed_among
 
@@ -18,6 +19,19 @@ EMAIL = "email"
 DOUBLE_OPT_IN = "double_opt_in"
 # What a newly confirmed opt-in undoes; never a complaint, a bounce, an erasure or what a person blocked.
 _LIFTED_BY_OPT_IN = ("unsubscribed", "cold")
+_PROOF = (
+    "lead_id",
+    "at",
+    "kind",
+    "granted",
+    "basis",
+    "text",
+    "source",
+    "channel",
+    "topics",
+    "network_address",
+    "expires_at",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +63,12 @@ def give_consents(connection: Connection, given: Sequence[tuple[int, NewConsent]
     """Append many proofs and mirror those by e-mail, set-wise."""
     if not given:
         return
-    connection.execute(insert(t.consent), [_row(lead_id, consent, now) for lead_id, consent in given])
+    append_proofs(connection, given, now=now)
     newest: dict[int, NewConsent] = {}
     for lead_id, consent in given:
-        if consent.kind == EMAIL and (lead_id not in newest or _at(newest[lead_id], now) <= _at(consent, now)):
+        if consent.kind == EMAIL and (
+            lead_id not in newest or given_at(newest[lead_id], now) <= given_at(consent, now)
+        ):
             newest[lead_id] = consent
     _mirror(connection, newest, now=now)
 
@@ -84,57 +100,65 @@ def email_proofs(connection: Connection, lead_ids: Iterable[int]) -> dict[int, l
     return proofs
 
 
-def _at(consent: NewConsent, now: datetime) -> datetime:
+def given_at(consent: NewConsent, now: datetime) -> datetime:
     """When it was given; nobody can have agreed in the future."""
     return min(consent.at, now) if consent.at is not None else now
 
 
-def _row(lead_id: int, consent: NewConsent, now: datetime) -> dict[str, Any]:
-    return {
-        "lead_id": lead_id,
-        "at": _at(consent, now),
-        "kind": consent.kind,
-        "granted": True,
-        "basis": consent.basis,
-        "text": consent.text,
-        "source": consent.source,
-        "channel": consent.channel,
-        "topics": list(consent.topics),
-        "network_address": consent.network_address,
-        "expires_at": consent.expires_at,
-    }
+def append_proofs(connection: Connection, given: Sequence[tuple[int, NewConsent]], *, now: datetime) -> None:
+    """The rows alone; the lead's mirror of them is for the caller to write in the same transaction."""
+    rows = [
+        (
+            lead_id,
+            given_at(each, now),
+            each.kind,
+            True,
+            each.basis,
+            each.text,
+            each.source,
+            each.channel,
+            list(each.topics),
+            each.network_address,
+            each.expires_at,
+        )
+        for lead_id, each in given
+    ]
+    insert_many(connection, t.consent, _PROOF, rows)
+
+
+def append_first_moves(connection: Connection, given: Sequence[tuple[int, NewConsent]], *, now: datetime) -> None:
+    """The history of visitors who became leads by these consents."""
+    before, after, kind = Stage.VISITOR.value, Stage.LEAD.value, MoveKind.CONSENT.value
+    rows = [(lead_id, given_at(each, now), before, after, kind, _because(each)) for lead_id, each in given]
+    insert_many(connection, t.stage_history, ("lead_id", "at", "before", "after", "kind", "because"), rows)
+
+
+def _because(consent: NewConsent) -> str:
+    return f"consent ({consent.source})" if consent.source else "consent"
 
 
 def _mirror(connection: Connection, newest: Mapping[int, NewConsent], *, now: datetime) -> None:
     if not newest:
         return
     stages = _stages(connection, newest)
-    rows, moves = [], []
-    for lead_id, consent in sorted(newest.items()):
-        at = _at(consent, now)
-        rows.append({"lead": lead_id, "given": at, "until": consent.expires_at})
-        if stages.get(lead_id) == Stage.VISITOR:
-            because = f"consent ({consent.source})" if consent.source else "consent"
-            moves.append({"lead_id": lead_id, "at": at, "because": because})
     lead = t.lead.c
+    rows = [
+        {"lead": lead_id, "given": given_at(consent, now), "until": consent.expires_at}
+        for lead_id, consent in sorted(newest.items())
+    ]
     mirror = {
         "consented_at": bindparam("given"),
         "consent_until": bindparam("until"),
         "last_engaged_at": func.coalesce(lead.last_engaged_at, bindparam("given")),
     }
     connection.execute(update(t.lead).where(lead.id == bindparam("lead")).values(mirror), rows)
-    if moves:
-        _lift_visitors(connection, moves)
-
-
-def _lift_visitors(connection: Connection, moves: Sequence[Mapping[str, Any]]) -> None:
-    before, after = Stage.VISITOR.value, Stage.LEAD.value
-    lead = t.lead.c
-    guarded = update(t.lead).where(lead.id == bindparam("lead_id"), lead.stage == before)
-    change = guarded.values(stage=after, stage_at=bindparam("at"), rescore=True)
-    connection.execute(change, [{"lead_id": each["lead_id"], "at": each["at"]} for each in moves])
-    history = {"before": before, "after": after, "kind": MoveKind.CONSENT.value}
-    connection.execute(insert(t.stage_history), [{**history, **each} for each in moves])
+    visitors = [(lead_id, consent) for lead_id, consent in newest.items() if stages.get(lead_id) == Stage.VISITOR]
+    if visitors:
+        moves = [{"lead": lead_id, "given": given_at(consent, now)} for lead_id, consent in visitors]
+        guarded = update(t.lead).where(lead.id == bindparam("lead"), lead.stage == Stage.VISITOR.value)
+        change = guarded.values(stage=Stage.LEAD.value, stage_at=bindparam("given"), rescore=True)
+        connection.execute(change, moves)
+        append_first_moves(connection, visitors, now=now)
 
 
 def _stages(connection: Connection, lead_ids: Iterable[int]) -> dict[int, str]:

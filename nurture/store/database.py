@@ -22,6 +22,17 @@ from sqlalchemy.sql.schema import Table
 from nurture.domain.folding import fold
 from nurture.domain.patterns import machine
 from nurture.domain.problem import Problem
+from nurture.store.spellings import one_of
+
+__all__ = [
+    "Database",
+    "DatabaseUnavailable",
+    "check_reachable",
+    "insert",
+    "insert_ignore",
+    "one_of",
+    "with_lock_skipped",
+]
 
 LOCK_WAIT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000

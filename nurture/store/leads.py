@@ -18,6 +18,8 @@ from nurture.domain.custom import read_custom
 from nurture.domain.problem import Problem
 from nurture.domain.stages import MoveKind, Stage, is_forward
 from nurture.store import tables as t
+from nurture.store.bulk import insert_many
+from nurture.store.consents import NewConsent, append_first_moves, append_proofs, given_at
 from nurture.store.database import insert_ignore
 from nurture.store.events import wake_enrollments
 from nurture.store.lead_fields import (
@@ -45,6 +47,8 @@ class LeadInput:
     tags: Sequence[str] = ()
     created_at: datetime | None = None
     import_id: int | None = None
+    consent: NewConsent | None = None
+    """By e-mail, for a lead that is made with it; one that is known gets it by `give_consents`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +79,11 @@ def save_leads(connection: Connection, leads: Sequence[LeadInput], *, now: datet
         saved.update(_fill(connection, [(known[key], merged[key]) for key in missing if key in known]))
         # one that somebody else made since we looked is absent from the answer, and filled in the next round
         saved.update(_make(connection, [merged[key] for key in missing if key not in known], now=now))
-    tagged = _tag(connection, [(saved[key].id, tag) for key, lead in merged.items() for tag in lead.tags])
+    tags = [(saved[key], tag) for key, lead in merged.items() for tag in lead.tags]
+    insert_many(connection, t.lead_tag, ("lead_id", "tag"), [(one.id, tag) for one, tag in tags if one.created])
+    tagged = _tag(connection, [(one.id, tag) for one, tag in tags if not one.created])
     for key, one in saved.items():
-        if one.id in tagged and not one.created:
+        if one.id in tagged:
             saved[key] = SavedLead(id=one.id, created=False, changed=True)
     _rescore(connection, tagged)
     wake_enrollments(connection, [one.id for one in saved.values() if one.changed], now=now)
@@ -166,6 +172,7 @@ def _checked(lead: LeadInput) -> LeadInput:
         tags=[read_tag(tag) for tag in lead.tags],
         created_at=lead.created_at,
         import_id=lead.import_id,
+        consent=lead.consent,
     )
 
 
@@ -200,6 +207,7 @@ def _later_over(before: LeadInput, after: LeadInput) -> LeadInput:
         tags=[*before.tags, *after.tags],
         created_at=before.created_at or after.created_at,
         import_id=before.import_id,
+        consent=before.consent or after.consent,
     )
 
 
@@ -247,29 +255,61 @@ def _change(before: Mapping[str, Any], lead: LeadInput) -> dict[str, Any] | None
     return {"lead_id": before["id"], **after, "new_custom": custom, "new_readings": read_custom(custom)}
 
 
+_NEW = (
+    "email",
+    "email_key",
+    "email_domain",
+    *LEAD_FIELDS,
+    "custom",
+    "readings",
+    "created_at",
+    "import_id",
+    "stage",
+    "stage_at",
+    "consented_at",
+    "consent_until",
+    "last_engaged_at",
+)
+
+
 def _make(connection: Connection, leads: Sequence[LeadInput], *, now: datetime) -> dict[str, SavedLead]:
-    if not leads:
-        return {}
+    """Make these leads. Where somebody else made one of them meanwhile, all of them are left to the next round."""
     lead = t.lead.c
-    made = insert_ignore(connection, t.lead).returning(lead.id, lead.email_key)
-    rows = connection.execute(made, [_row(one, now) for one in leads])
-    return {row.email_key: SavedLead(id=row.id, created=True, changed=False) for row in rows}
+    if insert_many(connection, t.lead, _NEW, [_row(one, now) for one in leads]) != len(leads):
+        return {}
+    keys = [one.address.key for one in leads]
+    saved = {}
+    for start in range(0, len(keys), CHUNK):
+        some = select(lead.id, lead.email_key).where(lead.email_key.in_(keys[start : start + CHUNK]))
+        for lead_id, key in connection.execute(some):
+            saved[key] = SavedLead(id=lead_id, created=True, changed=False)
+    with_consent = [(saved[one.address.key].id, one.consent) for one in leads if one.consent is not None]
+    append_proofs(connection, with_consent, now=now)
+    append_first_moves(connection, with_consent, now=now)
+    return saved
 
 
-def _row(lead: LeadInput, now: datetime) -> dict[str, Any]:
+def _row(lead: LeadInput, now: datetime) -> tuple[Any, ...]:
+    """In the order of _NEW."""
     custom = _filled(lead.custom)
     created_at = min(lead.created_at, now) if lead.created_at is not None else now
-    return {
-        "email": lead.address.text,
-        "email_key": lead.address.key,
-        "email_domain": lead.address.domain,
-        **{name: lead.fields.get(name) or None for name in LEAD_FIELDS},
-        "custom": custom,
-        "readings": read_custom(custom),
-        "created_at": created_at,
-        "stage_at": created_at,
-        "import_id": lead.import_id,
-    }
+    given = given_at(lead.consent, now) if lead.consent is not None else None
+    get = lead.fields.get
+    return (
+        lead.address.text,
+        lead.address.key,
+        lead.address.domain,
+        *[get(name) or None for name in LEAD_FIELDS],
+        custom,
+        read_custom(custom),
+        created_at,
+        lead.import_id,
+        Stage.VISITOR.value if given is None else Stage.LEAD.value,
+        given or created_at,
+        given,
+        lead.consent.expires_at if lead.consent is not None else None,
+        given,
+    )
 
 
 def _tag(connection: Connection, pairs: Iterable[tuple[int, str]]) -> set[int]:

@@ -163,7 +163,7 @@ def mark_dotted(
         connection.scalars(
             update(m)
             .where(
-                tuple_(m.c.id, m.c.lease_epoch).in_([(each.message_row, each.epoch) for each in batch]),
+                _claims(batch),
                 m.c.lease_owner == owner,
                 m.c.status == MessageStatus.SENDING.value,
                 m.c.dotted_at.is_(None),
@@ -188,6 +188,15 @@ def mark_dotted(
             [{"b_id": each.message_row, "b_subject": each.subject, "b_links": each.link_set} for each in letters],
         )
     return allowed
+
+
+def _claims(batch: Sequence[Dotted] | Sequence[Outcome]) -> ColumnElement[bool]:
+    """These rows at these epochs. The ids stand alone as well, because SQLite finds no index for pairs."""
+    m = t.message.c
+    return and_(
+        m.id.in_([each.message_row for each in batch]),
+        tuple_(m.id, m.lease_epoch).in_([(each.message_row, each.epoch) for each in batch]),
+    )
 
 
 def _still_wanted(now: datetime) -> ColumnElement[bool]:
@@ -233,7 +242,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
             connection.scalars(
                 update(m)
                 .where(
-                    tuple_(m.c.id, m.c.lease_epoch).in_([(each.message_row, each.epoch) for each in group]),
+                    _claims(group),
                     m.c.lease_owner == owner,
                     m.c.status.in_([MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value]),
                 )

@@ -243,6 +243,12 @@ class Enrollment(SQLModel, table=True):
             sqlite_where=text("status = 'active'"),
             postgresql_where=text("status = 'active'"),
         ),
+        Index(
+            "enrollment_awaiting",
+            "message_id",
+            sqlite_where=text("message_id IS NOT NULL"),
+            postgresql_where=text("message_id IS NOT NULL"),
+        ),
         Index("enrollment_by_cadence", "cadence", "status", "step"),
     )
 
@@ -513,7 +519,7 @@ class Alert(SQLModel, table=True):
 
     `status`: open, claimed, snoozed, rejected, meeting, won, lost, closed; `notice` for a message to a rep that asks
     for no answer. `rep` is empty until `hand_over` has routed it. `to` is whom a step named: sales, owner, a rep or
-    a channel. `told_at`: when its mail was queued.
+    a channel. `told_at`: when its first mail was queued.
     """
 
     __tablename__ = "alert"
@@ -526,6 +532,8 @@ class Alert(SQLModel, table=True):
             postgresql_where=text("status IN ('open', 'snoozed')"),
         ),
         Index("alert_by_rep", "rep", "status"),
+        Index("alert_by_turn", "routed_by", "created_at"),
+        Index("alert_by_event", "event_id"),
         Index("alert_by_lead", "lead_id", "created_at"),
     )
 
@@ -543,12 +551,13 @@ class Alert(SQLModel, table=True):
     reasons: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     evidence: dict[str, Any] = _json()
     routed_by: str = ""
+    """How the rep was found: owner, account, named, or `turn: REPS`, by weight among those of a routing rule."""
     created_at: datetime | None = _time(nullable=False)
     told_at: datetime | None = _time()
     told_count: int = 0
     """How many mails it was told in; numbers their intents."""
     due_at: datetime | None = _time(index=True)
-    """When `hand_over` looks at it next: the moment it may be told, a snooze's end."""
+    """When `hand_over` tells it next: the moment it may be told, a snooze's end; NULL: it is told, or answered."""
     answered_at: datetime | None = _time()
 
 

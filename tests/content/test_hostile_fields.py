@@ -6,6 +6,8 @@ import email
 import email.policy
 import random
 from collections import Counter
+from email.header import decode_header, make_header
+from email.parser import BytesHeaderParser
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,14 +17,15 @@ from tests.content.writing import library, mjml, request
 
 CASES = 2000
 PIECES = [
-    "\r\nBcc: x@y.example\r\n", "\rBcc: x", "\nSubject: y", "\r\n\r\nbody", "\r\n.\r\nMAIL FROM:<x>", "\0", "\x0b", "\x1b[2J",
-    "=?utf-8?q?a=0D=0ABcc=3A_x=40y?=", "=?utf-8?b?DQpCY2M6IHg=?=", "=?", "?=", "=0D=0A", "=\r\n", "=3D", "--=_nurture",
-    "--=_nurture--", "<b>Zoë</b>", "<script>alert(1)</script>", "</a>", "</title></style>", "-->", "<!--", "]]>", "\"", "'",
-    "\" onload=\"x", "javascript:alert(1)", "data:text/html,x", "{{ 7*7 }}", "{% for x in y %}", "{# #}", "\ue000 7 \ue001",
-    "\ue010x\ue011", "nj0x00001z", "<!--nj0x00001z-->", "=HYPERLINK(\"http://x\")", "\u202e", "\u2066", "\u200e", "\u2028",
-    "\u0085", "\ufeff", "\ud800", "😀" * 40, "ü" * 200, "a" * 1200, " ", "  ", ".", "..\r\n", ";", ",", "@", "<x@y>", "\\", "%0d%0a",
-    "&amp;", "&#13;&#10;Bcc: x", "From ", "\t", "Zoë", "O'Neil", "Dr. No, MD", "http://evil.example/", "//evil.example", "#", "?a=b&c=d",
-]  # fmt: skip
+    *("\r\nBcc: x@y.example\r\n", "\rBcc: x", "\nSubject: y", "\r\n\r\nbody", "\r\n.\r\nMAIL FROM:<x>", "..\r\n"),
+    *("\0", "\x0b", "\x1b[2J", "\t", " ", "  ", ".", ";", ",", "@", "\\", "#", "From ", "<x@y>", "%0d%0a"),
+    *("=?utf-8?q?a=0D=0ABcc=3A_x=40y?=", "=?utf-8?b?DQpCY2M6IHg=?=", "=?", "?=", "=0D=0A", "=\r\n", "=3D"),
+    *("--=_nurture", "--=_nurture--", "<b>Zoë</b>", "<script>alert(1)</script>", "</a>", "</title></style>"),
+    *("-->", "<!--", "]]>", '"', "'", '" onload="x', "javascript:alert(1)", "data:text/html,x", '=HYPERLINK("x")'),
+    *("{{ 7*7 }}", "{% for x in y %}", "{# #}", "\ue000 7 \ue001", "\ue010x\ue011", "nj0x00001z", "<!--nj0x00001z-->"),
+    *("\u202e", "\u2066", "\u200e", "\u2028", "\u0085", "\ufeff", "\ud800", "😀" * 40, "ü" * 200, "a" * 1200),
+    *("&amp;", "&#13;&#10;Bcc: x", "Zoë", "O'Neil", "Dr. No, MD", "http://evil.example/", "//evil.example", "?a=b&c=d"),
+]
 TEMPLATE = mjml(
     'Hello {{ lead.first_name }}, {{ lead.company | upper }} <b title="{{ lead.title }}">x</b> '
     '<a href="https://acme.example/{{ lead.company }}?q={{ lead.title | urlencode }}#{{ lead.first_name }}">a</a>'
@@ -30,9 +33,9 @@ TEMPLATE = mjml(
     head="<mj-title>{{ lead.title }}</mj-title><mj-preview>{{ lead.company }}</mj-preview>",
 )
 EXPECTED = [
-    "From", "To", "Subject", "Date", "Message-ID", "Reply-To", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post",
-    "Feedback-ID", "MIME-Version", "Content-Type",
-]  # fmt: skip
+    *("From", "To", "Subject", "Date", "Message-ID", "Reply-To", "List-Id", "List-Unsubscribe"),
+    *("List-Unsubscribe-Post", "Feedback-ID", "MIME-Version", "Content-Type"),
+]
 
 
 class Shape(HTMLParser):
@@ -83,17 +86,25 @@ def check_wire(letter: Letter) -> None:
     assert not set("\r\n") & set(text.replace("\r\n", ""))
     for line in text.split("\r\n"):
         assert len(line) <= 200 and not line.startswith(".")
-    assert text.count("--=_nurture") == 3
+    assert sum(line.startswith("--=_nurture") for line in text.split("\r\n")) == 3
     assert not any(ord(character) < 32 and character not in "\r\n\t" for character in text)
 
 
 def check_headers(letter: Letter, subject: str, to_name: str, from_name: str) -> None:
-    for policy in (email.policy.default, email.policy.compat32):
-        assert email.message_from_bytes(letter.wire, policy=policy).keys() == EXPECTED
-    message = email.message_from_bytes(letter.wire, policy=email.policy.default)
+    raw = email.message_from_bytes(letter.wire, policy=email.policy.compat32)
+    message = BytesHeaderParser(policy=email.policy.default).parsebytes(letter.wire)
+    assert raw.keys() == message.keys() == EXPECTED
+    parts = raw.get_payload()
+    assert [part.keys() for part in parts] == [["Content-Type", "Content-Transfer-Encoding"]] * 2
     assert message["Subject"] == letter.subject == headers.clean(subject, headers.SUBJECT_LIMIT)
     for name, shown, address in (("To", to_name, "zoe@example.com"), ("From", from_name, "anna@acme.example")):
         assert len(message[name].addresses) == 1
         assert message[name].addresses[0].addr_spec == address
         cleaned = headers.clean(shown, headers.NAME_LIMIT)
-        assert message[name].addresses[0].display_name in (cleaned, "" if cleaned == address else cleaned)
+        # Python 3.11 puts spaces between the encoded words of a name (RFC 2047, 6.2 says not to)
+        assert unspaced(message[name].addresses[0].display_name) == unspaced(cleaned)
+        assert str(make_header(decode_header(raw[name]))).count("@") == cleaned.count("@") + 1
+
+
+def unspaced(text: str) -> str:
+    return "".join(text.split())

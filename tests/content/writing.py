@@ -40,7 +40,7 @@ def library(folder: Path, **files: str) -> TemplateLibrary:
     for name, text in files.items():
         file = name.replace("_txt", ".txt") if name.endswith("_txt") else name.replace("_de", ".de") + ".mjml"
         (folder / file).write_text(text, encoding="utf-8")
-    return TemplateLibrary(folder)
+    return TemplateLibrary(folder, recheck_seconds=0)
 
 
 def request(template: str = "letter", **changed: Any) -> LetterRequest:

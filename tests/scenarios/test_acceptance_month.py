@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select, update
 
 from nurture.domain.event import EventName
-from nurture.inbound.csv_import import import_leads
+from nurture.inbound.csv_import import ImportRequest, import_leads
 from nurture.store import tables as t
 from nurture.store.events import NewEvent, record_event
 from tests.receiving import receiving
@@ -32,13 +32,8 @@ def month(tmp_path_factory: pytest.TempPathFactory):
         patch.setenv("NURTURE_SECRET_KEY", SECRET)
         root = copy_acceptance(folder / "workspace", smtp_port=receiver.port)
         running = start(root, at=MONDAY)
-        report = import_leads(
-            root / "leads-hubspot.csv",
-            database=running.installation.database,
-            source="hubspot",
-            secret=SECRET,
-            now=running.clock(),
-        )
+        request = ImportRequest(path=root / "leads-hubspot.csv", source="hubspot")
+        report = import_leads(running.installation.database, request, now=running.clock())
         assert {name: getattr(report, name) for name in EXPECTED} == EXPECTED
         for hour in range(30 * 24 // 2):
             running.advance(hours=2)

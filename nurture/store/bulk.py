@@ -1,0 +1,96 @@
+"""Many rows of one table at once, through the driver's own `executemany`.
+
+SQLAlchemy looks at every parameter of every row anew, which costs more than the rows themselves; here the statement
+and the conversions are prepared once for a table, its columns and the dialect. For imports; all else inserts as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy.sql.schema import ScalarElementColumnDefault
+
+from nurture.store.database import insert_ignore
+from nurture.store.tables import UTCDateTime
+
+Converter = Callable[[Any], Any] | None
+
+
+def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows, each a tuple in the order of `columns`; one that stands there already is left. How many are new.
+
+    A column that is not named gets its default, which must be a constant.
+    """
+    if not rows:
+        return 0
+    prepared = _prepared(connection, table, columns)
+    return int(connection.exec_driver_sql(prepared.statement, prepared.parameters(rows)).rowcount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    """`converters` are those of the columns in the caller's order, `order` is where each parameter stands in a row."""
+
+    statement: str
+    names: tuple[str, ...]
+    is_positional: bool
+    order: tuple[int, ...]
+    converters: tuple[Converter, ...]
+    defaults: tuple[Any, ...]
+
+    def parameters(self, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        steps = tuple(zip(self.order, self.converters, strict=True))
+        found = []
+        for row in rows:
+            whole = row + self.defaults
+            found.append(
+                tuple(
+                    [
+                        whole[index] if convert is None or whole[index] is None else convert(whole[index])
+                        for index, convert in steps
+                    ]
+                )
+            )
+        return found if self.is_positional else [dict(zip(self.names, row, strict=True)) for row in found]
+
+
+_prepared_by_key: dict[tuple[str, str, tuple[str, ...]], _Prepared] = {}
+
+
+def _prepared(connection: Connection, table: Table, columns: tuple[str, ...]) -> _Prepared:
+    key = (connection.dialect.name, table.name, columns)
+    if key not in _prepared_by_key:
+        _prepared_by_key[key] = _prepare(connection, table, columns)
+    return _prepared_by_key[key]
+
+
+def _prepare(connection: Connection, table: Table, columns: tuple[str, ...]) -> _Prepared:
+    defaults = {
+        column.name: column.default.arg
+        for column in table.columns
+        if isinstance(column.default, ScalarElementColumnDefault) and column.name not in columns
+    }
+    given = (*columns, *defaults)
+    statement = insert_ignore(connection, table).inline().values({name: bindparam(name) for name in given})
+    compiled = statement.compile(dialect=connection.dialect)
+    names = tuple(compiled.positiontup or given)
+    return _Prepared(
+        statement=str(compiled),
+        names=names,
+        is_positional=compiled.positional,
+        order=tuple(given.index(name) for name in names),
+        converters=tuple(_converter(table, name, connection.dialect) for name in names),
+        defaults=tuple(defaults.values()),
+    )
+
+
+def _converter(table: Table, name: str, dialect: Dialect) -> Converter:
+    """What makes a value of this column one of the driver's; None where it is one already."""
+    kind = table.c[name].type.dialect_impl(dialect)
+    convert: Converter = kind.bind_processor(dialect)
+    # one moment stands in several columns and tables of a batch
+    return lru_cache(maxsize=8192)(convert) if convert is not None and isinstance(kind, UTCDateTime) else convert
