@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.cli import author, demo, leads, mail, numbers, run
 from nurture.domain.problem import Problem
@@ -37,5 +39,14 @@ def main() -> None:
     try:
         app()
     except Problem as problem:
-        typer.echo(f"nurture: {problem}", err=True)
-        sys.exit(1)
+        _end(str(problem))
+    except SQLAlchemyError as error:  # away, locked, full or broken: the statement and its values stay out of sight
+        cause = getattr(error, "orig", None) or error
+        _end(f"the database does not go along: {' '.join(str(cause).split())[:300]}")
+    except OSError as error:
+        _end(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}")
+
+
+def _end(line: str) -> NoReturn:
+    typer.echo(f"nurture: {line}", err=True)
+    sys.exit(1)

@@ -102,6 +102,8 @@ class _Said:
     note: str | None
     details: dict[str, Any]
     until: datetime | None
+    value: float | None
+    currency: str | None
 
 
 def _read(
@@ -112,6 +114,7 @@ def _read(
     except ValueError:
         raise Problem(f"'{answer[:40]}' is no answer: use one of {', '.join(Answer)}") from None
     given = dict(details or {})
+    value, currency = _money(given) if read_answer is Answer.WON else (None, None)
     return _Said(
         answer=read_answer,
         rep=rep,
@@ -119,6 +122,8 @@ def _read(
         note=(note or "").strip()[:LONGEST_NOTE] or None,
         details=_kept(given),
         until=_until(given.get("until"), now) if read_answer is Answer.SNOOZE else None,
+        value=value,
+        currency=currency,
     )
 
 
@@ -287,15 +292,14 @@ def _contacted(connection: Connection, alert: Any, now: datetime) -> None:
 
 
 def _record(connection: Connection, alert: Any, said: _Said, kind: EventName, now: datetime) -> int | None:
-    value, currency = _money(said.details) if kind is EventName.DEAL_WON else (None, None)
     event = NewEvent(
         lead_id=alert.lead_id,
         kind=kind.value,
         at=now,
         source=SOURCE,
         source_id=f"{alert.id}:{said.answer.value}",
-        value=value,
-        currency=currency,
+        value=said.value,
+        currency=said.currency,
         props={"rep": said.rep},
     )
     return record_event(connection, event, now=now)

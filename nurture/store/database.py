@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.sql.schema import Table
 
@@ -164,6 +164,6 @@ def check_reachable(database: Database) -> None:
     try:
         with database.engine.connect():
             pass
-    except OperationalError as error:
+    except DBAPIError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnavailable(f"database {make_url(database.url).render_as_string()}: {cause}") from None
