@@ -159,12 +159,14 @@ def build_stages(
             half_life=files.lifecycle.engagement.half_life,
             engagement_cap=files.lifecycle.engagement.cap,
             arm_key=installation.key("arms"),
-            say=lambda text, values: library.line(text).render(values),
+            say=lambda text, values: library.line(text).render(dict(values)),
         )
 
     def deliverer(files: Workspace) -> Deliverer:
         letters = LetterWriter(
-            workspace=files,
+            settings=files.settings,
+            forms=files.forms,
+            offers=files.offers,
             composer=composer,
             tokens=installation.tokens,
             calendar=_calendar(files.settings),

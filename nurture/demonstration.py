@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from nurture.authoring.skeleton import write_skeleton
 from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import Clock, Installation, build_public_server, build_stages, open_installation
+from nurture.bootstrap import Clock, Installation, build_public_server, build_stages, open_installation, system_random
 from nurture.daemon import run_daemon
 from nurture.engines.stages import Stages
 from nurture.inbound.csv_import import ImportRequest, import_leads
@@ -135,7 +135,7 @@ async def play(demo: Demonstration, *, progress: Progress) -> None:
 
 async def live(demo: Demonstration, *, clock: Clock, announce: Callable[[str, str], None]) -> None:
     """The daemon in real time over what the weeks left behind, and the mailbox's page, until a signal."""
-    installation = demo.installation.at(clock=clock, rng=random.SystemRandom())
+    installation = demo.installation.at(clock=clock, rng=system_random())
     stages = build_stages(installation, demo.workspace, sole_worker=True)
     public = build_public_server(installation, demo.workspace)
     pages = make_server(mailbox_app(demo.mailbox), f"127.0.0.1:{_free_port(MAILBOX_PORT)}")
@@ -157,7 +157,7 @@ def summarise(demo: Demonstration) -> Summary:
     with demo.installation.database.reading() as connection:
 
         def count(query: object) -> int:
-            return connection.scalar(query) or 0  # type: ignore[call-overload, no-any-return]  # any count
+            return connection.scalar(query) or 0  # type: ignore[call-overload]  # any count
 
         clicked = select(func.count()).where(e.kind == "clicked")
         figures = {

@@ -2,11 +2,11 @@
 
     python tests/smtp_receiver.py --folder DIR [--port 0] [--drop P] [--defer P] [--seed N] [--keep]
 
-The first line on standard output is the port. `received.log` in the folder is the oracle: a line of JSON for each message
-whose end was received, synced to disk before the answer. `--drop P`: with that probability the link is lost after the
-final dot, half of the time with the message recorded, half without. `--defer P`: 451 after the dot. `--keep` stores
-whole messages as N.eml. Recipients steer it: an address that starts with `unknown` gets 550 5.1.1, `blocked` 550 5.7.1,
-`greylisted` 451 at RCPT, `leaving` 421 at RCPT, `stall` no answer at all.
+The first line on standard output is the port. `received.log` in the folder is the oracle: a line of JSON for each
+message whose end was received, synced to disk before the answer. `--drop P`: with that probability the link is lost
+after the final dot, half of the time with the message recorded, half without. `--defer P`: 451 after the dot. `--keep`
+stores whole messages as N.eml. Recipients steer it: an address that starts with `unknown` gets 550 5.1.1, `blocked`
+550 5.7.1, `greylisted` 451 at RCPT, `leaving` 421 at RCPT, `stall` no answer at all.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, demo, leads, mail, numbers, run
+from nurture.cli import author, database, demo, leads, mail, numbers, run
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("report")(numbers.report)
 app.command("why")(numbers.why)
 app.add_typer(numbers.spend_app, name="spend")
 app.add_typer(mail.messages_app, name="messages")
+app.add_typer(database.db_app, name="db")
 
 
 def main() -> None:

@@ -24,7 +24,8 @@ _BLOCK_WORDS = re.compile(
 _HARD_WORDS = re.compile(
     r"user unknown|unknown user|no such user|no such recipient|does not exist|doesn't exist|invalid recipient|"
     r"unknown recipient|recipient unknown|mailbox unavailable|mailbox not found|no mailbox|unrouteable|"
-    r"doesn't have an? \S+ account|address rejected|account (is )?disabled|not a valid mailbox|recipient not found|unknown or illegal alias",
+    r"doesn't have an? \S+ account|address rejected|"
+    r"account (is )?disabled|not a valid mailbox|recipient not found|unknown or illegal alias",
     re.IGNORECASE,
 )
 _FULL_WORDS = re.compile(r"mailbox (is )?full|over quota|quota exceeded|insufficient (system )?storage", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""When a deferred message is tried again: doubling, bounded, and spread by chance so that retries do not march in step."""
+"""When a deferred message is tried again: doubling, bounded, and spread by chance, or retries march in step."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Whether a message that is due may go now: the last look before an attempt, pure.
 
-An intent was decided by `decide`; hours may have passed since (a deferral, a stopped daemon), so window, holds, consent,
-suppression and the enrollment are looked at again. Its place in the frequency cap it has already.
+An intent was decided by `decide`; hours may have passed since (a deferral, a stopped daemon), so window, holds,
+consent, suppression and the enrollment are looked at again. Its place in the frequency cap it has already.
 """
 
 from __future__ import annotations

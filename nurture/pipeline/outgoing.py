@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture.authoring.workspace import Workspace
 from nurture.calendar import Calendar
 from nurture.content.dkim import DkimSigner
 from nurture.content.letters import (
@@ -34,6 +33,7 @@ from nurture.domain.cadence import Cadence, Email, Window
 from nurture.domain.clearance import Waiting
 from nurture.domain.decide import window_zone
 from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.forms import Form, Offer
 from nurture.domain.message import MessageKind
 from nurture.domain.timing import next_opening, zone_of
 from nurture.notify.alert_mail import AlertMail, alert_letter
@@ -91,7 +91,9 @@ class LetterWriter:
     def __init__(
         self,
         *,
-        workspace: Workspace,
+        settings: Settings,
+        forms: Mapping[str, Form],
+        offers: Mapping[str, Offer],
         composer: Composer,
         tokens: Tokens,
         calendar: Calendar,
@@ -99,8 +101,9 @@ class LetterWriter:
         header_key: bytes,
         signers: Mapping[str, DkimSigner],
     ) -> None:
-        self._workspace = workspace
-        self._settings = workspace.settings
+        self._settings = settings
+        self._forms = forms
+        self._offers = offers
         self._composer = composer
         self._tokens = tokens
         self._calendar = calendar
@@ -225,7 +228,7 @@ class LetterWriter:
         )
 
     def _delivery_request(self, row: Any, header: str) -> LetterRequest:
-        offer = self._workspace.offers.get(row.payload["offer"])
+        offer = self._offers.get(row.payload["offer"])
         if offer is None:
             raise RenderFailed(f"the offer '{row.payload['offer']}' is no longer in cadences/_forms.yaml")
         token = self._tokens.sign(Purpose.OFFER, f"{row.lead_id}~{offer.name}~{row.id}")
@@ -242,7 +245,7 @@ class LetterWriter:
         )
 
     def _confirmation(self, row: Any, header: str) -> Letter:
-        form = self._workspace.forms.get(row.payload["form"])
+        form = self._forms.get(row.payload["form"])
         if form is None:
             raise RenderFailed(f"the form '{row.payload['form']}' is no longer in cadences/_forms.yaml")
         url = f"{self._public}/d/{self._tokens.sign(Purpose.CONFIRM, str(row.payload['opt_in']))}"

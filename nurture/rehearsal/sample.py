@@ -39,8 +39,8 @@ def sample_leads(count: int, *, seed: int, day: date) -> str:
         address = f"{first}.{last}.{number}@{company}.example".lower()
         size = rng.choice([3, 12, 40, 80, 250, 900])
         writer.writerow(
-            [address, first, last, company, rng.choice(TITLES), country, zone, channel, campaign, tag, size]
-            + ["Yes", consent.isoformat(), consent.isoformat()]
+            [address, first, last, company, rng.choice(TITLES), country, zone, channel, campaign, tag, size, "Yes"]
+            + [consent.isoformat()] * 2
         )
     return text.getvalue()
 

@@ -167,3 +167,9 @@ def check_reachable(database: Database) -> None:
     except DBAPIError as error:
         cause = str(error.orig).strip().splitlines()[0]
         raise DatabaseUnavailable(f"database {make_url(database.url).render_as_string()}: {cause}") from None
+
+
+def schema_lock(connection: Connection) -> None:
+    """Only one transaction changes the schema; on SQLite a write transaction is alone anyway."""
+    if connection.dialect.name != "sqlite":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7214001)")

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from sqlmodel import SQLModel
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from nurture.store import tables as _tables  # noqa: F401  registers the tables
-from nurture.store.database import Database, check_reachable
+from nurture.store.database import Database, check_reachable, schema_lock
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def upgrade(database: Database) -> None:
-    """Make or upgrade the schema. Raises DatabaseUnavailable."""
+    """Make or upgrade the schema; two processes at once do it one after the other. Raises DatabaseUnavailable."""
     check_reachable(database)
-    SQLModel.metadata.create_all(database.engine)
+    config = migration_config()
+    head = ScriptDirectory.from_config(config).get_current_head()
+    with database.reading() as connection:
+        if MigrationContext.configure(connection).get_current_revision() == head:
+            return
+    with database.transaction() as connection:
+        schema_lock(connection)
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def migration_config() -> Config:
+    """Where the migrations are, for Alembic."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    return config

@@ -59,7 +59,8 @@ steps:
     subject: "Hello {{ lead.first_name | default('there') }}"
 """
 TEMPLATE = """<mjml><mj-body><mj-section><mj-column>
-<mj-text>Hello {{ lead.first_name | default('there') }}, <a href="https://www.acme.example/tour">take the tour</a>.</mj-text>
+<mj-text>Hello {{ lead.first_name | default('there') }},
+<a href="https://www.acme.example/tour">take the tour</a>.</mj-text>
 <mj-text>{{ workspace.postal_address }} <a href="{{ unsubscribe_url }}">Unsubscribe</a></mj-text>
 </mj-column></mj-section></mj-body></mjml>
 """
@@ -107,16 +108,14 @@ def start_daemon(root: Path) -> subprocess.Popen[bytes]:
 def statuses(database: Database) -> Counter[str]:
     with database.reading() as connection:
         rows = connection.execute(select(t.message.c.status, func.count()).group_by(t.message.c.status))
-        return Counter({status: count for status, count in rows})
+        return Counter(dict(rows.tuples().all()))
 
 
 def retry_now(database: Database) -> None:
     """Time moved by hand: what was deferred is due again."""
     with database.transaction() as connection:
         connection.execute(
-            update(t.message)
-            .where(t.message.c.status == "deferred")
-            .values(not_before=datetime.now(UTC))  # noqa: TID251  as above
+            update(t.message).where(t.message.c.status == "deferred").values(not_before=datetime.now(UTC))  # noqa: TID251  as above
         )
 
 

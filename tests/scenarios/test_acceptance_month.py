@@ -1,4 +1,4 @@
-"""The acceptance workspace and list, unchanged, for a month: the right mail, inside the window, on the right branch, once.
+"""The acceptance workspace and list, unchanged, for a month: the right mail, in its window, on its branch, once.
 
 What should have happened is computed here from the rules in plain words, not by the engine's own code.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import holidays
@@ -90,7 +89,8 @@ def leads(running: Running) -> dict[int, dict[str, object]]:
 def clicks(running: Running) -> set[tuple[int, str]]:
     with running.installation.database.reading() as connection:
         e = t.event.c
-        return {(row.lead_id, row.step) for row in connection.execute(select(e.lead_id, e.step).where(e.kind == "clicked"))}
+        rows = connection.execute(select(e.lead_id, e.step).where(e.kind == "clicked"))
+        return {(row.lead_id, row.step) for row in rows}
 
 
 def test_everything_sent_arrived_once(month) -> None:

@@ -1,0 +1,53 @@
+"""The migrations and the tables say the same, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+from sqlmodel import SQLModel
+
+from nurture.store.database import Database
+from nurture.store.migrate import upgrade
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path):
+    if request.param == "sqlite":
+        database = Database("sqlite:///new.db", root=tmp_path)
+    else:
+        database = Database(request.getfixturevalue("postgres_url"))
+        with database.transaction() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+    yield database
+    database.close()
+
+
+def test_the_migrated_schema_is_that_of_the_tables(empty: Database) -> None:
+    upgrade(empty)
+    with empty.reading() as connection:
+        difference = compare_metadata(MigrationContext.configure(connection), SQLModel.metadata)
+    assert difference == []
+
+
+def test_upgrading_twice_changes_nothing_and_two_at_once_do_not_collide(empty: Database) -> None:
+    failures: list[BaseException] = []
+
+    def try_it() -> None:
+        try:
+            upgrade(empty)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=try_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    upgrade(empty)
+    assert failures == []
