@@ -221,6 +221,7 @@ def _addresses(installation: Installation) -> dict[str, ServerAddress]:
             username=smtp.username,
             password=installation.secret(smtp.password),
             connections=smtp.connections,
+            rate=smtp.rate,
         )
         for name, smtp in installation.settings.smtp.items()
     }

@@ -53,6 +53,7 @@ from nurture.store.enrollments import (
     recent_sends,
     settle,
 )
+from nurture.store.events import wake_enrollments
 from nurture.store.experiments import arms_for
 from nurture.store.lead_facts import lead_views
 from nurture.store.leads import tag_lead, untag_lead
@@ -157,6 +158,8 @@ class _Batch:
         self.sends: dict[int, list[datetime]] = {}
         self.exits: dict[int, ExitReason] = {}
         self.states: dict[int, MessageStatus] = {}
+        self.changed: set[int] = set()
+        """Leads whose tags or stage changed: other enrollments of theirs may wait for that."""
 
     def claim(self) -> int:
         rows = claim_due(self.connection, now=self.now, limit=BATCH)
@@ -195,6 +198,7 @@ class _Batch:
 
     def write(self) -> None:
         settle(self.connection, self.placings)
+        wake_enrollments(self.connection, self.changed, now=self.now)
         ended: list[int] = []
         for reason, ids in self.leaving.items():
             ended.extend(lead_id for _, lead_id in end(self.connection, ids, reason=reason, now=self.now))
@@ -355,10 +359,12 @@ class _Batch:
         for walker, step in acting:
             match step:
                 case Tag(tag=tag):
-                    tag_lead(self.connection, walker.row.lead_id, tag)
+                    if tag_lead(self.connection, walker.row.lead_id, tag):
+                        self.changed.add(walker.row.lead_id)
                     walker.note(Reason.TAGGED, self.now, {"tag": tag})
                 case Untag(tag=tag):
-                    untag_lead(self.connection, walker.row.lead_id, tag)
+                    if untag_lead(self.connection, walker.row.lead_id, tag):
+                        self.changed.add(walker.row.lead_id)
                     walker.note(Reason.TAGGED, self.now, {"untag": tag})
                 case Promote(stage=stage):
                     self._promote(walker, Stage(stage))
@@ -373,7 +379,9 @@ class _Batch:
         moved = move_stage(
             self.connection, walker.row.lead_id, stage, kind=MoveKind.PROMOTION, because=because, now=self.now
         )
-        self.counts["promoted"] += moved
+        if moved:
+            self.counts["promoted"] += 1
+            self.changed.add(walker.row.lead_id)
 
     def _notify(self, walker: _Walker, step: Notify, view: Mapping[str, Any]) -> None:
         text = self.rules.say(step.message, {"lead": view})
@@ -395,7 +403,7 @@ def _intent(walker: _Walker, step: Email, arm: str, now: datetime) -> NewMessage
     return NewMessage(
         intent_key=f"step:{row.id}:{step.key}:{row.visit}",
         kind=MessageKind.STEP,
-        to_address=row.lead_email,
+        to_address=f"{row.lead_email.rpartition('@')[0]}@{row.lead_email_domain}",
         sender=step.sender or walker.cadence.sender,
         lead_id=row.lead_id,
         enrollment_id=row.id,

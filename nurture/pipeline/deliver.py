@@ -149,14 +149,16 @@ class Deliverer:
         self._letters.prepare(connection, rows)
         waiting = self._letters.waiting(connection, rows, now)
         going: dict[int, Any] = {}
-        moments: dict[int, datetime] = {}
+        moments: dict[int, tuple[datetime, datetime | None]] = {}
         decisions: list[NewDecision] = []
         for row in rows:
             match clear(waiting[row.id], now):
                 case Go():
                     going[row.id] = row
                 case NotNow(until=until, code=code):
-                    moments[row.id] = until
+                    # time in which it may not be sent is no time in which sending failed
+                    give_up_at = row.give_up_at + (until - now) if row.give_up_at is not None else None
+                    moments[row.id] = (until, give_up_at)
                     decisions += _decision(row, code, now, {"until": until.isoformat()})
                 case Never(code=code, why=why):
                     status = MessageStatus(code.value)
@@ -240,11 +242,20 @@ class Deliverer:
             if self._draining:
                 outcome: Outcome | None = self._given_back(claimed)
             else:
-                outcome = await self._attempt(server, claimed, commits)
+                await server.turn()
+                outcome = await self._contained(server, claimed, commits)
             if outcome is None:
                 self._held.pop(claimed.row.id, None)  # the claim is somebody else's now, or its lease will end
             else:
                 commits.outcome(outcome)
+
+    async def _contained(self, server: Server, claimed: Claimed, commits: GroupCommit) -> Outcome | None:
+        """A message that trips over a mistake of ours must not keep the others from going."""
+        try:
+            return await self._attempt(server, claimed, commits)
+        except Exception as error:
+            log.exception("attempt_failed", message=claimed.row.id)
+            return self._deferred(claimed, ReplyClass.SOFT, f"a mistake inside nurture: {type(error).__name__}")
 
     # --- 2, 3, 4: one attempt
 

@@ -113,7 +113,7 @@ class LetterWriter:
         self._zone = ZoneInfo(self._settings.workspace.timezone)
         self._public = self._settings.workspace.public_url.rstrip("/")
         self._cadences: dict[str, Cadence] = {}
-        self._alerts: dict[int, AlertMail] = {}
+        self._alerts: dict[int, AlertMail | None] = {}
 
     # --- once a claim
 
@@ -123,14 +123,20 @@ class LetterWriter:
         self._cadences.update(load_versions(connection, wanted))
         for row in rows:
             if row.kind == MessageKind.ALERT.value:
-                self._alerts[row.id] = alert_letter(
-                    connection,
-                    row.payload["alert"],
-                    settings=self._settings,
-                    tokens=self._tokens,
-                    base_url=self._public,
-                    now=self._clock(),
-                )
+                self._alerts[row.id] = self._alert(connection, row)
+
+    def _alert(self, connection: Connection, row: Any) -> AlertMail | None:
+        try:
+            return alert_letter(
+                connection,
+                row.payload["alert"],
+                settings=self._settings,
+                tokens=self._tokens,
+                base_url=self._public,
+                now=self._clock(),
+            )
+        except LookupError:
+            return None  # erased meanwhile
 
     def waiting(self, connection: Connection, rows: Sequence[Any], now: datetime) -> dict[int, Waiting]:
         """What each message depends on now, for the last look before an attempt."""
@@ -204,16 +210,18 @@ class LetterWriter:
             case MessageKind.CONFIRMATION:
                 return self._confirmation(row, header)
             case MessageKind.ALERT:
-                alert = self._alerts[row.id]
+                alert = self._alerts.pop(row.id, None)
+                if alert is None:
+                    raise RenderFailed("the alert is no longer there")
                 return self._plain(row, header, subject=alert.subject, text=alert.text, html=alert.html)
 
     # --- requests, by kind
 
     def _step_request(self, row: Any, header: str) -> LetterRequest:
         cadence = self._cadences[row.version]
-        step = cadence.steps[row.step]
-        if not isinstance(step, Email):
-            raise RenderFailed(f"step {row.step} of {row.cadence} no longer sends")
+        step = cadence.steps.get(row.step)
+        if not isinstance(step, Email) or (row.variant or "") not in step.subjects:
+            raise RenderFailed(f"step {row.step} of {row.cadence} no longer sends this")
         marketing = row.transactional not in ("confirmation", "delivery")
         return self._request(
             row,

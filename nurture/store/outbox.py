@@ -127,15 +127,15 @@ def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) 
     return claimed
 
 
-def postpone(connection: Connection, moments: Mapping[int, datetime]) -> None:
-    """Waiting messages that may not go now: look again then."""
+def postpone(connection: Connection, moments: Mapping[int, tuple[datetime, datetime | None]]) -> None:
+    """Waiting messages that may not go now: (look again then, and give up then), by row id."""
     if moments:
         m = t.message
         connection.execute(
             update(m)
             .where(m.c.id == bindparam("b_id"), m.c.status.in_(_WAITING))
-            .values(not_before=bindparam("b_until")),
-            [{"b_id": row, "b_until": until} for row, until in moments.items()],
+            .values(not_before=bindparam("b_until"), give_up_at=bindparam("b_give_up")),
+            [{"b_id": row, "b_until": until, "b_give_up": give_up_at} for row, (until, give_up_at) in moments.items()],
         )
 
 
