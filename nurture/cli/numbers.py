@@ -137,14 +137,17 @@ def _title(found: Report) -> str:
 
 
 def _for_people(row: Row, found: Report) -> dict[str, Any]:
-    """Rates with their fraction, and "n/a" where there is no number to give."""
-    cells = {}
+    """A rate stands in the place of its numerator, with its fraction; "n/a" where there is no number to give."""
+    rates = {over: (name, under) for name, (over, under) in found.fractions.items()}
+    cells: dict[str, Any] = {}
     for place, (name, value) in enumerate(row.items()):
-        if value is None:
+        if name in found.fractions:
+            continue
+        share = row[rates[name][0]] if name in rates else None
+        if share is not None:
+            cells[name] = f"{share:.1%} ({value}/{row[rates[name][1]]})"
+        elif value is None:
             cells[name] = "(none)" if place == 0 else "n/a"
-        elif name in found.fractions:
-            over, under = found.fractions[name]
-            cells[name] = f"{value:.1%} ({row[over]}/{row[under]})"
         else:
             cells[name] = _cell(value)
     return cells

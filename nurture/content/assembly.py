@@ -94,7 +94,7 @@ def _arguments(literals: list[str], tags: list[JinjaTag]) -> list[str]:
     arguments = []
     for literal, tag in zip(literals, [*tags, None], strict=True):
         arguments += [ascii(literal)] if literal else []
-        arguments += [f"({_bare(tag)})"] if tag else []
+        arguments += [f"({tag.bare()})"] if tag else []
     return arguments
 
 
@@ -131,7 +131,7 @@ def _guarded(tag: str, attribute: str, value: str, sentinels: Sentinels, refuse:
 def _each(value: str, sentinels: Sentinels, function: str) -> str:
     def guarded(found: re.Match[str]) -> str:
         tag = sentinels.tags[found[1]]
-        return _expression(f"{function}({_bare(tag)})") if tag.kind == "expression" else tag.own()
+        return _expression(f"{function}({tag.bare()})") if tag.kind == "expression" else tag.own()
 
     return sentinels.pattern.sub(guarded, value)
 
@@ -144,10 +144,6 @@ def _statement(inside: str) -> str:
     return f"{STATEMENT_OPEN} {inside} {STATEMENT_CLOSE}"
 
 
-def _bare(tag: JinjaTag) -> str:
-    return tag.inside.strip("-+ \t\r\n") if tag.inside[:1] in "-+" or tag.inside[-1:] in "-+" else tag.inside
-
-
 def _newlines(text: str) -> str:
     """LF only, and one at the end, so that the last line of a part is a whole one."""
     return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
@@ -155,10 +151,15 @@ def _newlines(text: str) -> str:
 
 def style_value(value: Any) -> str:
     """A slot in a style: a colour, a length, a word; nothing that ends a declaration or fetches anything."""
+    return html_slot(style_text(value))
+
+
+def style_text(value: Any) -> str:
+    """The same before it is encoded."""
     text = text_of(value)
     if not _STYLE_VALUE.match(text):
         raise RenderProblem(f'"{text[:40]}" can\'t stand in a style')
-    return html_slot(text)
+    return text
 
 
 def source_address(*parts: Any) -> str:

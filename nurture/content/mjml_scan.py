@@ -37,8 +37,12 @@ class Scan:
     tables: list[tuple[int, int]] = field(default_factory=list)
     """The stretches inside `<mj-table>`."""
 
+    def value_at(self, offset: int) -> tuple[int, int, str] | None:
+        return next((value for value in self.values if value[0] <= offset < value[1]), None)
+
     def attribute_at(self, offset: int) -> str | None:
-        return next((name for start, end, name in self.values if start <= offset < end), None)
+        value = self.value_at(offset)
+        return None if value is None else value[2]
 
     def in_tag(self, offset: int) -> bool:
         return any(start <= offset < end for start, end in self.tags)

@@ -14,7 +14,8 @@ DEPTH_LIMIT = 8
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*\Z")
 _INCLUDE = re.compile(r"""\{%[-+]?\s*include\s+(?:"([^"]*)"|'([^']*)')\s*[-+]?%\}""")
-_UNTYPED = re.compile("[\ue000-\ue00f\0]")
+UNTYPED = re.compile("[\ue000-\ue01f\0]")
+"""What no template may hold: it stands for Jinja's delimiters, and for the ends of links, between the stages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def _read(folder: Path, name: str, missing: TemplateError) -> str:
         raise _at(Place(file=name, line=1, column=1), "the file is not UTF-8") from None
     except OSError as error:
         raise _at(Place(file=name, line=1, column=1), f"can't be read: {error.strerror}") from None
-    odd = _UNTYPED.search(text)
+    odd = UNTYPED.search(text)
     if odd:
         raise _at(place_in(name, text, odd.start()), f"the character U+{ord(odd[0]):04X} can't be in a template")
     return text

@@ -33,6 +33,11 @@ class JinjaTag:
         found = re.match(r"[-+]?\s*(\w+)", self.inside)
         return found[1] if found else ""
 
+    def bare(self) -> str:
+        """An expression without marks of white space control."""
+        marked = self.inside[:1] in "-+" or self.inside[-1:] in "-+"
+        return self.inside.strip("-+ \t\r\n") if marked else self.inside
+
     def own(self) -> str:
         """The tag in delimiters that nobody can type."""
         if self.kind == "expression":

@@ -20,7 +20,14 @@ from typing import Any
 from jinja2.exceptions import TemplateError as JinjaError
 from markupsafe import Markup, escape
 
-from nurture.content.assembly import html_to_jinja, source_address, style_value, text_to_jinja, written_text_to_jinja
+from nurture.content.assembly import (
+    html_to_jinja,
+    source_address,
+    style_text,
+    style_value,
+    text_to_jinja,
+    written_text_to_jinja,
+)
 from nurture.content.inspection import Objection, inspect, parse
 from nurture.content.links import html_slot, printed, text_slot
 from nurture.content.mjml_compiler import MjmlCompiler, shared_compiler
@@ -28,8 +35,9 @@ from nurture.content.mjml_scan import Scan, scan
 from nurture.content.names import TemplateNames, nearest
 from nurture.content.once import compile_once, preamble
 from nurture.content.parts import Line, Part
-from nurture.content.pasting import Pasted, paste
-from nurture.content.problems import RenderProblem, TemplateError
+from nurture.content.pasting import UNTYPED, Pasted, paste
+from nurture.content.per_lead import PerLead, guarded_mjml
+from nurture.content.problems import TemplateError
 from nurture.content.quoted_printable import encode
 from nurture.content.sandbox import LetterEnvironment, bounded_range
 from nurture.content.slots import JinjaTag, Sentinels, Unclosed, blanked, jinja_tags, replaced
@@ -40,6 +48,8 @@ __all__ = ["CompiledTemplate", "Line", "TemplateError", "TemplateLibrary"]
 Stamps = dict[str, tuple[int, int]]
 """What the files that a template was read from looked like, those included that were looked for and not there."""
 
+# of a rendered template: controls that XML has no place for, and what UNTYPED keeps out of templates
+_UNREADABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|{UNTYPED.pattern}")
 _LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*\Z")
 
 
@@ -56,24 +66,6 @@ class CompiledTemplate:
     """The compiled HTML, slots still in it: for lint, and for its size."""
     per_lead: PerLead | None = None
     """Compiles it for one lead; `html` and `text` are then of no use."""
-
-
-class PerLead:
-    """A template that MJML compiles after it is rendered."""
-
-    def __init__(self, library: TemplateLibrary, pasted: Pasted, name: str, mjml: Part) -> None:
-        self._library = library
-        self._pasted = pasted
-        self._name = name
-        self._mjml = mjml
-
-    def compiled_for(self, values: dict[str, Any]) -> CompiledTemplate:
-        """Raises RenderProblem."""
-        written = self._mjml.render(values)
-        try:
-            return self._library.compile_written(self._name, written)
-        except TemplateError as error:
-            raise RenderProblem(f"{self._pasted.place(0).file}: {error.message}") from None
 
 
 @dataclass(kw_only=True)
@@ -112,12 +104,14 @@ class TemplateLibrary:
         self.functions: Mapping[str, Any] = {
             "range": bounded_range,
             "_style": style_value,
+            "_style_text": style_text,
             "_source": source_address,
             **({} if asset is None else {"asset": _Asset(asset)}),
         }
         self._html = self._environment(autoescape=True, slot=html_slot, literal=encode, own_delimiters=True)
         self._text = self._environment(autoescape=False, slot=text_slot, literal=encode, own_delimiters=True)
-        self._mjml = self._environment(autoescape=True, slot=_escaped, literal=str)
+        self._mjml = self._environment(autoescape=True, slot=_escaped, literal=str, own_delimiters=True)
+        self._plain = self._environment(autoescape=True, slot=_escaped, literal=str)
         self._lines = self._environment(autoescape=False, slot=printed, literal=str)
         self._line = lru_cache(maxsize=2000)(self._compile_line)
 
@@ -152,13 +146,6 @@ class TemplateLibrary:
             path.stem for path in self._folder.glob("*.mjml") if not path.name.startswith("_") and "." not in path.stem
         )
 
-    def compile_written(self, name: str, mjml: str) -> CompiledTemplate:
-        """Compile MJML in which no Jinja is left. Raises TemplateError."""
-        pasted = Pasted()
-        pasted.files[name] = mjml
-        pasted.append(name, 0, mjml)
-        return self._assemble(name, pasted, [], scan(mjml), frozenset(), None, prove=False)
-
     # --- how it is done
 
     def _is_fresh(self, known: _Known) -> bool:
@@ -192,17 +179,28 @@ class TemplateLibrary:
             raise pasted.error(complaint.offset, complaint.message)
         if not per_lead:
             return self._assemble(name, pasted, tags, found, variables, text, prove=True)
-        mjml = Part(self._mjml, self._mjml.parse(pasted.text))
+        mjml = self._part(self._mjml, guarded_mjml(pasted, tags, found), pasted)
         empty = Part(self._lines, self._lines.parse(""))
+        file = pasted.place(0).file
         return CompiledTemplate(
             name=name,
-            file=pasted.place(0).file,
-            variables=variables,
+            file=file,
+            variables=variables | (self._override(text)[1] if text else frozenset()),
             html=empty,
             text=empty,
             html_source="",
-            per_lead=PerLead(self, pasted, name, mjml),
+            per_lead=PerLead(
+                mjml=mjml, file=file, compile_written=lambda written: self._compile_written(name, file, written, text)
+            ),
         )
+
+    def _compile_written(self, name: str, file: str, mjml: str, text: Pasted | None) -> CompiledTemplate:
+        """Compile MJML in which no Jinja is left, nor anything that a lead's field could have it taken for."""
+        mjml = _UNREADABLE.sub("", mjml).encode("utf-8", "replace").decode("utf-8")
+        pasted = Pasted()
+        pasted.files[file] = mjml
+        pasted.append(file, 0, mjml)
+        return self._assemble(name, pasted, [], scan(mjml), frozenset(), text, prove=False)
 
     def _assemble(
         self,
@@ -253,7 +251,7 @@ class TemplateLibrary:
     def _inspected(self, pasted: Pasted) -> tuple[list[JinjaTag], frozenset[str]]:
         try:
             tags = jinja_tags(pasted.text)
-            variables = inspect(parse(self._mjml, pasted.text), self._names)
+            variables = inspect(parse(self._plain, pasted.text), self._names)
         except Unclosed as error:
             raise pasted.error(error.offset, str(error)) from None
         except Objection as error:
@@ -292,6 +290,9 @@ class TemplateLibrary:
             tree = parse(self._lines, text)
             variables = inspect(tree, self._names)
             return Line(variables=variables, part=Part(self._lines, tree), text=text)
+        except (JinjaError, SyntaxError, RecursionError, MemoryError) as error:
+            message = f"it can't be compiled: {error}"
+            raise TemplateError(file="subject", line=1, column=1, message=message) from None
         except Objection as error:
             pasted = Pasted()
             pasted.files["subject"] = text

@@ -109,7 +109,11 @@ def say_moment(moment: datetime, zone: tzinfo) -> str:
 
 
 def say_step(step: Step) -> str:
-    """What a step does, as the thing to come: 'the mail case', 'a wait of 3 days'."""
+    """What a step does, as the thing to come: 'the mail case', 'a move to mql (if score >= 50)'."""
+    return _deed(step) + (f" (if {step.when})" if step.when is not None else "")
+
+
+def _deed(step: Step) -> str:
     match step:
         case Email():
             return f"the mail “{step.key}”"

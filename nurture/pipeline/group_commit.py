@@ -19,6 +19,7 @@ from nurture.store.outbox import Dotted, Outcome, mark_dotted
 
 OUTCOME_DELAY_S = 0.05
 RETRY_S = 1.0
+TRIES_WHILE_CLOSING = 20
 
 log = structlog.get_logger()
 
@@ -48,6 +49,7 @@ class GroupCommit:
         self._outcomes: list[Outcome] = []
         self._arrived = asyncio.Event()
         self._closing = False
+        self._failures = 0
         self._task = asyncio.create_task(self._run())
 
     async def dotted(self, mark: Dotted) -> float | None:
@@ -66,7 +68,7 @@ class GroupCommit:
         self._arrived.set()
 
     async def close(self) -> None:
-        """Commit what is left and stop."""
+        """Commit what is left and stop. A database that stays away leaves the rest to the leases: `unknown`."""
         self._closing = True
         self._arrived.set()
         await self._task
@@ -82,6 +84,9 @@ class GroupCommit:
             if dots or outcomes:
                 await self._commit(dots, outcomes)
             elif self._closing:
+                return
+            if self._closing and self._failures >= TRIES_WHILE_CLOSING:
+                log.error("outcomes_left_to_leases", outcomes=len(self._outcomes))
                 return
             if self._closing:
                 self._arrived.set()
@@ -100,6 +105,7 @@ class GroupCommit:
         try:
             allowed = await asyncio.to_thread(self._transact, [mark for mark, _ in dots], outcomes)
         except SQLAlchemyError as error:
+            self._failures += 1
             log.error("commit_failed", error=type(error).__name__, marks=len(dots), outcomes=len(outcomes))
             for _, future in dots:
                 future.set_exception(CommitUnknown())
@@ -108,6 +114,7 @@ class GroupCommit:
             await asyncio.sleep(RETRY_S)
             self._arrived.set()
             return
+        self._failures = 0
         for mark, future in dots:
             if not future.done():
                 future.set_result(began if mark.message_row in allowed else None)

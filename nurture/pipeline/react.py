@@ -32,6 +32,7 @@ from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.events import wake_enrollments
 from nurture.store.lifecycle_state import LifecycleState, keep_state, read_state
+from nurture.store.outbox import settle_unknown
 from nurture.store.reactions import (
     Revision,
     claim_events,
@@ -199,6 +200,7 @@ def _draw_of_events(connection: Connection, rules: LifecycleRules, total: Counte
     taken_back = [each for each in revised if each.taken_back and each.event.lead_id in leads]
 
     draw_exits(connection, rules, leads, [event for event in human if event.id in fresh])
+    settle_unknown(connection, [event.message_id for event in human if event.message_id is not None], now=rules.now)
     _engage(connection, leads, human, taken_back)
     _rearm(rules, leads, {event.lead_id: event.at for event in _in_order(human, latest_first=True)})
     _book(connection, rules, leads, changed)

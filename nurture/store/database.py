@@ -154,7 +154,9 @@ def _postgres_engine(url: str) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "options": f"-c lock_timeout={LOCK_WAIT_MS} "
-            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC"
+            f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
+            # the promise of sending rests on commits that a crash of the server keeps
+            "-c synchronous_commit=on"
         },
     )
 

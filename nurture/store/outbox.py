@@ -288,6 +288,17 @@ def _write_replies(connection: Connection, outcomes: Sequence[Outcome]) -> None:
         )
 
 
+def settle_unknown(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
+    """A person did something with these messages, so they arrived: those of unknown outcome were sent."""
+    m = t.message
+    for start in range(0, len(message_rows), 500):
+        connection.execute(
+            update(m)
+            .where(m.c.id.in_(message_rows[start : start + 500]), m.c.status == MessageStatus.UNKNOWN.value)
+            .values(status=MessageStatus.SENT.value, sent_at=func.coalesce(m.c.dotted_at, now))
+        )
+
+
 def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
     """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
     if message_rows:

@@ -108,7 +108,7 @@ def start_daemon(root: Path) -> subprocess.Popen[bytes]:
 def statuses(database: Database) -> Counter[str]:
     with database.reading() as connection:
         rows = connection.execute(select(t.message.c.status, func.count()).group_by(t.message.c.status))
-        return Counter(dict(rows.tuples().all()))
+        return Counter({row[0]: row[1] for row in rows})
 
 
 def retry_now(database: Database) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
-from sqlmodel import SQLModel
 
 from nurture.cli import main as cli
 from nurture.store import tables as t
 from nurture.store.database import Database
+from nurture.store.migrate import upgrade
 
 CONFIG = """
 [workspace]
@@ -74,7 +74,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     found = Database("sqlite:///nurture.db", root=tmp_path)
-    SQLModel.metadata.create_all(found.engine)
+    upgrade(found)
     return found
 
 

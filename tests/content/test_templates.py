@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -192,6 +193,32 @@ def test_a_letter_compiled_for_each_lead_is_the_same_letter(tmp_path: Path) -> N
     assert once.links == each.links
     assert once.text == each.text
     assert "".join(once.html.split()) == "".join(each.html.split())
+
+
+@pytest.mark.parametrize(
+    ("blocks", "plan", "message"),
+    [
+        ('<mj-text color="{{ lead.custom.plan }}">x</mj-text>', "red;background:url(//x)", "in a style"),
+        ('<mj-text><p style="color:{{ lead.custom.plan }}">x</p></mj-text>', "red;x:y", "in a style"),
+        ('<mj-text><a href="https://acme.example{{ lead.custom.plan }}">x</a></mj-text>', ".evil.example", "host"),
+        ('<mj-text><a href="{{ lead.custom.plan }}">x</a></mj-text>', "javascript:alert(1)", "http(s)"),
+        ('<mj-text><p onclick="{{ lead.custom.plan }}">x</p></mj-text>', "x", "onclick"),
+        ("<mj-text><p {{ lead.custom.plan }}>x</p></mj-text>", "x", "between attributes"),
+    ],
+)
+def test_a_letter_compiled_for_each_lead_has_the_same_guards(
+    tmp_path: Path, blocks: str, plan: str, message: str
+) -> None:
+    composer = Composer(library(tmp_path, letter=column(blocks)))
+    for per_lead in (True, False):
+        with pytest.raises((RenderProblem, TemplateError), match=re.escape(message)):
+            composer.compose(request(per_lead=per_lead, lead={"custom": {"plan": plan}}))
+
+
+def test_a_written_text_part_serves_a_template_compiled_for_each_lead(tmp_path: Path) -> None:
+    shelf = library(tmp_path, letter=mjml("x"), letter_txt="Hello {{ lead.first_name }}")
+    letter = Composer(shelf).compose(request(per_lead=True, lead={"first_name": "{{ 7*7 }}"}))
+    assert letter.text == "Hello {{ 7*7 }}\n"
 
 
 def test_the_language_of_the_lead_chooses_the_file(tmp_path: Path) -> None:

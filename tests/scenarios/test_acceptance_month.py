@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import holidays
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from nurture.domain.event import EventName
 from nurture.inbound.csv_import import ImportRequest, import_leads
@@ -185,24 +185,3 @@ def test_a_click_promoted_those_who_fit(month) -> None:
     by_step = [row.lead_id for row in moved if row.because.startswith("guide-followup/")]
     assert by_step
     assert all((lead_id, "case") in clicked for lead_id in by_step)
-
-
-def test_an_unsubscribe_ends_it_at_once(month) -> None:
-    running, _ = month
-    with running.installation.database.transaction() as connection:
-        row = connection.execute(
-            select(t.enrollment.c.id, t.enrollment.c.lead_id).where(t.enrollment.c.status == "active").limit(1)
-        ).first()
-        if row is None:
-            pytest.skip("every enrollment of the month has ended")
-        email_key = connection.scalar(select(t.lead.c.email_key).where(t.lead.c.id == row.lead_id))
-        connection.execute(
-            t.suppression.insert().values(address_key=email_key, reason="unsubscribed", at=running.clock())
-        )
-        connection.execute(update(t.enrollment).where(t.enrollment.c.id == row.id).values(due_at=running.clock()))
-    running.once()
-    with running.installation.database.reading() as connection:
-        ended = connection.execute(
-            select(t.enrollment.c.status, t.enrollment.c.exit_reason).where(t.enrollment.c.id == row.id)
-        ).one()
-    assert tuple(ended) == ("exited", "unsubscribed")

@@ -79,6 +79,8 @@ PROPERTIES: list[dict[str, Any]] = [
 
 def _moment(rng: random.Random) -> datetime:
     """Often exactly on one of the bounds that conditions name."""
+    if rng.random() < 0.2:
+        return datetime.fromisoformat(rng.choice(DAYS)).replace(tzinfo=UTC)
     base = NOW - rng.choice(SPANS)
     return base + rng.choice([timedelta(0), timedelta(microseconds=1), -timedelta(seconds=1), timedelta(hours=30)])
 
