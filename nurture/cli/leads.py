@@ -266,7 +266,7 @@ def _owners(settings: Settings) -> dict[str, str]:
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    names = ("email", "name", "company", "country", "stage", "fit", "engagement", "score", "owner", "suppression")
+    names = ("email", "name", "stage", "fit", "score", "owner", "suppression")
     return {name: row[name] for name in names}
 
 

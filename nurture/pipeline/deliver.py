@@ -57,6 +57,7 @@ LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
+A_NIGHT = timedelta(hours=24)
 SERVER_DOWN_RETRY = timedelta(minutes=1)
 
 log = structlog.get_logger()
@@ -156,9 +157,7 @@ class Deliverer:
                 case Go():
                     going[row.id] = row
                 case NotNow(until=until, code=code):
-                    # time in which it may not be sent is no time in which sending failed
-                    give_up_at = row.give_up_at + (until - now) if row.give_up_at is not None else None
-                    moments[row.id] = (until, give_up_at)
+                    moments[row.id] = (until, _moved_along(row.give_up_at, until - now))
                     decisions += _decision(row, code, now, {"until": until.isoformat()})
                 case Never(code=code, why=why):
                     status = MessageStatus(code.value)
@@ -374,6 +373,11 @@ class Deliverer:
                 bounced.append((claimed.row, outcome.reply or ""))
         record_decisions(connection, decisions)
         record_bounces(connection, bounced, now=now)
+
+
+def _moved_along(give_up_at: datetime | None, closed: timedelta) -> datetime | None:
+    """A weekend or a hold is no time in which sending failed; a night is."""
+    return give_up_at + closed if give_up_at is not None and closed > A_NIGHT else give_up_at
 
 
 def _decision(row: Any, code: Reason, now: datetime, detail: dict[str, Any]) -> list[NewDecision]:

@@ -133,7 +133,7 @@ def postpone(connection: Connection, moments: Mapping[int, tuple[datetime, datet
         m = t.message
         connection.execute(
             update(m)
-            .where(m.c.id == bindparam("b_id"), m.c.status.in_(_WAITING))
+            .where(m.c.id == bindparam("b_id"), or_(*(m.c.status == status for status in _WAITING)))
             .values(not_before=bindparam("b_until"), give_up_at=bindparam("b_give_up")),
             [{"b_id": row, "b_until": until, "b_give_up": give_up_at} for row, (until, give_up_at) in moments.items()],
         )

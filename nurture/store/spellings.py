@@ -89,14 +89,39 @@ class _StartsWith(_Contains):
     sqlite = "substr(nurture_fold({0}), 1, length({1})) = {1}"
 
 
+# SQLite's LIKE ignores the case of ASCII letters, natively: all there is to an ASCII text, but for these few characters.
+_FOLD_TO_ASCII = "İſK"
+_LIKE_OR = "{{0}} LIKE {{3}} ESCAPE '\\' OR ({{0}} GLOB '*[{}]*' AND {})"
+
+
+class _ContainsAscii(_Contains):
+    inherit_cache = True
+    sqlite = _LIKE_OR.format(_FOLD_TO_ASCII, _Contains.sqlite)
+
+
+class _StartsWithAscii(_Contains):
+    inherit_cache = True
+    sqlite = _LIKE_OR.format(_FOLD_TO_ASCII, _StartsWith.sqlite)
+
+
 def contains_folded(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
     """The text stands somewhere in the column, whatever its case."""
-    return _Contains(column, literal(fold(part), Text), literal(_postgres_text(part), Text))
+    spelled = _ContainsAscii if part.isascii() else _Contains
+    return spelled(column, *_texts(fold(part), _postgres_text(part), f"%{_like(part)}%"))
 
 
 def starts_folded(column: ColumnElement[Any], start: str) -> ColumnElement[bool]:
     """The column begins with the text, whatever its case."""
-    return _StartsWith(column, literal(fold(start), Text), literal(f"^{_postgres_text(start)}", Text))
+    spelled = _StartsWithAscii if start.isascii() else _StartsWith
+    return spelled(column, *_texts(fold(start), f"^{_postgres_text(start)}", f"{_like(start)}%"))
+
+
+def _texts(*values: str) -> list[ColumnElement[str]]:
+    return [literal(value, Text) for value in values]
+
+
+def _like(text: str) -> str:
+    return "".join(f"\\{each}" if each in "%_\\" else each for each in text)
 
 
 class _Glob(_Spelled):
@@ -108,11 +133,8 @@ class _Glob(_Spelled):
 
 def glob_matches(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
     """`*` is any text, `?` one character, all else itself to the letter."""
-    like = "".join(_LIKE.get(each, each) for each in glob)
-    return _Glob(column, literal(glob.replace("[", "[[]"), Text), literal(like, Text))
-
-
-_LIKE = {"*": "%", "?": "_", "%": "\\%", "_": "\\_", "\\": "\\\\"}
+    like = _like(glob).replace("*", "%").replace("?", "_")
+    return _Glob(column, *_texts(glob.replace("[", "[[]"), like))
 
 
 class _Matches(_Spelled):
@@ -124,7 +146,7 @@ class _Matches(_Spelled):
 
 def pattern_matches(column: ColumnElement[Any], pattern: Pattern) -> ColumnElement[bool]:
     """The pattern matches somewhere in the column, whatever its case, by an automaton on either side."""
-    return _Matches(column, literal(pattern.text, Text), literal(_postgres_pattern(pattern.tree), Text))
+    return _Matches(column, *_texts(pattern.text, _postgres_pattern(pattern.tree)))
 
 
 # PostgreSQL's "advanced" regular expressions. Each character is written as the class of those that fold to it: what a

@@ -194,6 +194,10 @@ def test_every_letter_with_case_is_found_in_any_case(database: Database) -> None
             assert connection.scalar(select(contains_folded(literal(fold(text), Text), text))), text
             wrong = f"{text[1:]}-"
             assert not connection.scalar(select(contains_folded(literal(text, Text), wrong))), text
+        for ascii_text in ("istanbul", "KISS"):
+            for text in ("İstanbul kiſS", "istanbul \u212aISS", "ISTANBUL kiss"):
+                assert connection.scalar(select(contains_folded(literal(text, Text), ascii_text))), text
+            assert not connection.scalar(select(starts_folded(literal("\u212astanbul", Text), ascii_text)))
 
 
 def test_texts_are_compared_to_the_letter_and_searched_without_case(database: Database) -> None:
