@@ -77,7 +77,7 @@ def _read_any(bare: str) -> Address:
         raise AddressProblem("bad_address", "it is too long")
     try:
         # `test_environment` lets the reserved domain .test through: no mail reaches it, and many lists try with it
-        found = validate_email(bare, check_deliverability=False, test_environment=True)
+        found = validate_email(bare, check_deliverability=False, test_environment=True, strict=True)
     except EmailNotValidError as problem:
         raise AddressProblem("bad_address", str(problem)) from None
     domain = found.ascii_domain.lower()

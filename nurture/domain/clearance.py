@@ -27,6 +27,8 @@ class Waiting:
     consented: bool
     enrollment_status: EnrollmentStatus | None
     is_awaited: bool
+    is_resent: bool
+    """A person said to send it again, so that the enrollment, which went on, is not asked."""
     hold_until: datetime | None
     opens_at: datetime | None
 
@@ -72,6 +74,8 @@ def clear(message: Waiting, now: datetime) -> Go | NotNow | Never:
 def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
     if not message.consented:
         return Never(code=Reason.CANCELED, why="no consent in force")
+    if message.is_resent:
+        return Go()
     if message.enrollment_status is EnrollmentStatus.PAUSED:
         return NotNow(until=now + PAUSED_LOOK, code=Reason.PAUSED)
     if message.enrollment_status is not EnrollmentStatus.ACTIVE or not message.is_awaited:

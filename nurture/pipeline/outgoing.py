@@ -158,6 +158,7 @@ class LetterWriter:
             consented=consented,
             enrollment_status=EnrollmentStatus(status) if status is not None else None,
             is_awaited=row.awaited_message == row.id,
+            is_resent=row.resent_at is not None,
             hold_until=row.lead_hold_until,
             opens_at=self._opens_at(row, now) if kind is MessageKind.STEP else now,
         )

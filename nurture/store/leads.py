@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from nurture.documents.nearest import suggest
 from nurture.domain.addresses import Address
 from nurture.domain.custom import read_custom
 from nurture.domain.problem import Problem
@@ -112,7 +113,7 @@ def set_fields(connection: Connection, lead_id: int, fields: Mapping[str, str], 
             country = values.get("country", before["country"])
             values[name] = read_field(name, text, country=country) or None
         else:
-            raise Problem(f"unknown field '{name}': use custom.{name}, or one of {', '.join(LEAD_FIELDS)}")
+            raise Problem(f"unknown field '{name}'{suggest(name, (*LEAD_FIELDS, CUSTOM + name))}")
     changes = {name: value for name, value in values.items() if value != before[name]}
     if custom != before["custom"]:
         changes |= {"custom": custom, "readings": read_custom(custom)}

@@ -226,7 +226,7 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
     )
     return or_(
         m.kind == MessageKind.ALERT.value,
-        and_(m.kind == MessageKind.STEP.value, not_(suppressed), consented, enrolled),
+        and_(m.kind == MessageKind.STEP.value, not_(suppressed), consented, or_(enrolled, m.resent_at.is_not(None))),
         and_(m.kind.in_([MessageKind.CONFIRMATION.value, MessageKind.DELIVERY.value]), not_(suppressed)),
     )
 

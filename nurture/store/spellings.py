@@ -89,8 +89,9 @@ class _StartsWith(_Contains):
     sqlite = "substr(nurture_fold({0}), 1, length({1})) = {1}"
 
 
-# SQLite's LIKE ignores the case of ASCII letters, natively: all there is to an ASCII text, but for these few characters.
-_FOLD_TO_ASCII = "İſK"
+# SQLite's LIKE ignores the case of ASCII letters, natively; these are all that fold to one and that it does not know:
+# capital I with a dot, long s, the sign for kelvin.
+_FOLD_TO_ASCII = "\u0130\u017f\u212a"
 _LIKE_OR = "{{0}} LIKE {{3}} ESCAPE '\\' OR ({{0}} GLOB '*[{}]*' AND {})"
 
 

@@ -510,7 +510,6 @@ class ExperimentState(SQLModel, table=True):
     winner: str | None = None
     proven_arm: str | None = None
     proven_at: datetime | None = _time()
-    overruled: str | None = None
     computed_at: datetime | None = _time(nullable=False)
 
 

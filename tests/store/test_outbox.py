@@ -11,6 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import Database
+from nurture.store.message_views import resolve_as_resend
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import (
     Dotted,
@@ -189,3 +190,18 @@ def test_a_persons_deed_settles_unknown_and_nothing_else(connection: Connection)
     end_leases(connection, now=NOW, grace=timedelta(0), dead_owners_only="successor")
     settle_unknown(connection, [one, two], now=LATER)
     assert (status_of(connection, one), status_of(connection, two)) == ("sent", "queued")
+
+
+def test_what_a_person_sends_again_needs_no_enrollment_but_still_a_reader_who_stayed(connection: Connection) -> None:
+    one, two = make(connection, 1), make(connection, 2)
+    claim(connection, {one: "1@acme.example", two: "2@acme.example"}, MINE)
+    mark(connection, dotted(one), dotted(two))
+    end_leases(connection, now=NOW, grace=timedelta(0), dead_owners_only="successor")
+    connection.execute(update(t.enrollment).values(status="completed", message_id=None))
+    much_later = NOW + timedelta(hours=1)
+    for each in (one, two):
+        resolve_as_resend(connection, each, now=much_later)
+    suppress(connection, "zoe2@example.com", reason="unsubscribed", now=much_later)
+    claim(connection, {one: "1@acme.example", two: "2@acme.example"}, MINE)
+    epochs = dict(connection.execute(select(t.message.c.id, t.message.c.lease_epoch)).all())
+    assert mark(connection, dotted(one, epochs[one]), dotted(two, epochs[two])) == {one}

@@ -225,7 +225,6 @@ def upgrade() -> None:
         sa.Column("winner", sa.String(), nullable=True),
         sa.Column("proven_arm", sa.String(), nullable=True),
         sa.Column("proven_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("overruled", sa.String(), nullable=True),
         sa.Column("computed_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("experiment"),
     )
