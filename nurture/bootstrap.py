@@ -227,13 +227,14 @@ def _addresses(installation: Installation) -> dict[str, ServerAddress]:
     }
 
 
-def _signers(installation: Installation, settings: Settings) -> dict[str, DkimSigner]:
-    """domain of From -> who signs for it."""
+def _signers(installation: Installation, settings: Settings) -> dict[str, list[DkimSigner]]:
+    """domain of From -> who signs for it; each key makes a signature of its own."""
     signers = {}
     for domain, keys in settings.dkim.items():
-        key = keys[0] if isinstance(keys, list) else keys
-        pem = installation.secret(key.key) or ""
-        signers[domain.lower()] = DkimSigner(domain=domain, selector=key.selector, private_key_pem=pem)
+        signers[domain.lower()] = [
+            DkimSigner(domain=domain, selector=key.selector, private_key_pem=installation.secret(key.key) or "")
+            for key in (keys if isinstance(keys, list) else [keys])
+        ]
     return signers
 
 

@@ -72,7 +72,7 @@ class LetterRequest:
     feedback_id: str | None = None
     auto_submitted: bool = False
     references: tuple[str, ...] = ()
-    dkim: DkimSigner | None = None
+    dkim: Sequence[DkimSigner] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class PlainRequest:
     feedback_id: str | None = None
     auto_submitted: bool = True
     references: tuple[str, ...] = ()
-    dkim: DkimSigner | None = None
+    dkim: Sequence[DkimSigner] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,9 +218,8 @@ _PIXEL = (
 def _serialised(request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None, body: str) -> bytes:
     headers = _headers(request, subject, one_click_url)
     encoded = body.encode("ascii")
-    if request.dkim is not None:
-        headers.insert(0, request.dkim.signature(headers, encoded, request.date))
-    return h.header_block(headers).encode("ascii") + encoded
+    signatures = [signer.signature(headers, encoded, request.date) for signer in request.dkim]
+    return h.header_block([*signatures, *headers]).encode("ascii") + encoded
 
 
 def _headers(request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None) -> list[h.Header]:

@@ -54,12 +54,12 @@ class Conversation(asyncio.Protocol):
         """Usable for another message: the server is there and has said nothing unasked (a 421 before closing)."""
         return self._lost is None and not self.transport.is_closing() and not self._replies
 
-    async def offer(self, sender: str, recipient: str, body: bytes, *, utf8: bool = False) -> Reply | None:
+    async def offer(self, sender: str, recipient: str, body: bytes) -> Reply | None:
         """Say everything but the dot. Returns None when the server waits for it, else its refusal.
 
         `body` ends with CRLF and is dot-stuffed. Raises LinkLost.
         """
-        mail = f"MAIL FROM:<{sender}>{' SMTPUTF8' if utf8 else ''}\r\n".encode()
+        mail = f"MAIL FROM:<{sender}>\r\n".encode()
         rcpt = f"RCPT TO:<{recipient}>\r\n".encode()
         refusal = await (self._pipelined(mail, rcpt) if self.pipelining else self._stepwise(mail, rcpt))
         if refusal is not None:

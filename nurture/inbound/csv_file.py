@@ -56,7 +56,11 @@ class CsvFile:
         errors = "replace" if self.encoding == "utf-16" else "surrogateescape"
         self._text = self.path.open(encoding=self.encoding, errors=errors, newline="")
         self._lines = _Lines(self._text)
-        self._read_header()
+        try:
+            self._read_header()
+        except Problem:
+            self._text.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

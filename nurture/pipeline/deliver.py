@@ -278,7 +278,7 @@ class Deliverer:
     async def _speak(
         self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
     ) -> Outcome | None:
-        refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire, utf8=outgoing.utf8)
+        refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire)
         if refusal is not None:
             return self._refused(claimed, refusal.klass, refusal.text)
         mark = Dotted(

@@ -7,6 +7,7 @@ pure computation.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,6 +44,8 @@ from nurture.store.cadences import load_versions
 from nurture.store.lead_facts import LEAD_FIELDS, lead_view
 from nurture.store.suppressions import suppressed_among
 
+UTM_SLOT = re.compile(r"\{(cadence|step|variant)\}")
+
 
 class RenderFailed(Exception):
     """The letter can't be written: one line that names what is missing."""
@@ -55,7 +58,6 @@ class Outgoing:
     envelope_from: str
     to: str
     wire: bytes
-    utf8: bool
     subject: str
     link_set: str | None
     links: tuple[str, ...]
@@ -69,18 +71,18 @@ class Mailer:
     address: str
     reply_to: str | None
     smtp: str
-    dkim: DkimSigner | None
+    dkim: Sequence[DkimSigner]
 
     @property
     def domain(self) -> str:
         return self.address.rpartition("@")[2].lower()
 
 
-def _mailers(settings: Settings, signers: Mapping[str, DkimSigner]) -> dict[str, Mailer]:
+def _mailers(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) -> dict[str, Mailer]:
     mailers = {}
     for key, sender in settings.senders.items():
         name, address = parseaddr(sender.from_)
-        dkim = signers.get(address.rpartition("@")[2].lower())
+        dkim = signers.get(address.rpartition("@")[2].lower(), ())
         mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
     return mailers
 
@@ -99,7 +101,7 @@ class LetterWriter:
         calendar: Calendar,
         clock: Callable[[], datetime],
         header_key: bytes,
-        signers: Mapping[str, DkimSigner],
+        signers: Mapping[str, Sequence[DkimSigner]],
     ) -> None:
         self._settings = settings
         self._forms = forms
@@ -196,7 +198,6 @@ class LetterWriter:
             envelope_from=self._sender(row).address,
             to=row.to_address,
             wire=letter.wire,
-            utf8=not row.to_address.isascii(),
             subject=letter.subject,
             link_set=letter.link_digest if letter.links else None,
             links=letter.links,
@@ -336,6 +337,16 @@ class LetterWriter:
             unsubscribe_url=unsubscribe,
             preferences_url=unsubscribe,
             one_click_url=unsubscribe if one_click else None,
+            utm=self._utm(row),
+            own_domains=frozenset(tracking.own_domains),
+        )
+
+    def _utm(self, row: Any) -> tuple[tuple[str, str], ...]:
+        """What `[tracking] utm` says of this message, for links to our own domains."""
+        said = {"cadence": row.cadence or row.kind, "step": row.step or row.kind, "variant": row.variant or ""}
+        return tuple(
+            (f"utm_{name}", UTM_SLOT.sub(lambda slot: said[slot[1]], text))
+            for name, text in self._settings.tracking.utm.items()
         )
 
     def _plain(self, row: Any, header: str, *, subject: str, text: str, html: str) -> Letter:

@@ -19,7 +19,7 @@ from nurture.store import tables as t
 from nurture.store.database import one_of
 from nurture.store.reactions import Revision
 from nurture.store.segments import lead_clause
-from nurture.store.stages import move_stage
+from nurture.store.stages import NewMove, move_stage, move_stages
 
 CAUSED_WITHIN = timedelta(days=1)
 """A promotion this soon after an event that is taken back may rest on it; later, fading alone may have undone it."""
@@ -50,21 +50,18 @@ def promote(
         below = [
             lead_id for lead_id in sorted(waiting) if is_forward(Stage(leads[lead_id]["stage"]), Stage(rule.stage))
         ]
-        for lead_id in sorted(_deserving(connection, rules, rule, condition, leads, causes, below)):
-            cause = causes[lead_id]
-            if move_stage(
-                connection,
-                lead_id,
-                Stage(rule.stage),
-                kind=MoveKind.PROMOTION,
-                because=condition.text,
-                now=rules.now,
-                event_id=cause.id if cause is not None else None,
-            ):
-                leads[lead_id]["stage"] = rule.stage
-                moved.append(Promoted(lead_id=lead_id, rule=rule, cause=cause))
-            waiting.discard(lead_id)
+        deserving = sorted(_deserving(connection, rules, rule, condition, leads, causes, below))
+        moves = [_rise(lead_id, rule, condition, causes[lead_id]) for lead_id in deserving]
+        for lead_id in sorted(move_stages(connection, moves, kind=MoveKind.PROMOTION, now=rules.now)):
+            leads[lead_id]["stage"] = rule.stage
+            moved.append(Promoted(lead_id=lead_id, rule=rule, cause=causes[lead_id]))
+        waiting.difference_update(deserving)
     return moved
+
+
+def _rise(lead_id: int, rule: StageRule, condition: Condition, cause: Any | None) -> NewMove:
+    event_id = cause.id if cause is not None else None
+    return NewMove(lead_id=lead_id, after=Stage(rule.stage), because=condition.text, event_id=event_id)
 
 
 def _deserving(
@@ -208,11 +205,12 @@ def _demote(connection: Connection, rules: LifecycleRules, rule: StageRule, cond
     ripe = connection.scalars(
         select(lead.id).where(lead.stage == rule.stage, lead.demote_since <= rules.now - rule.demote_after)
     ).all()
-    below = _came_from(connection, ripe, Stage(rule.stage))
-    return sum(
-        move_stage(connection, lead_id, below[lead_id], kind=MoveKind.DEMOTION, because=condition.text, now=rules.now)
-        for lead_id in ripe
-    )
+    stage = Stage(rule.stage)
+    below = _came_from(connection, ripe, stage)
+    moves = [
+        NewMove(lead_id=lead_id, after=below[lead_id], because=condition.text, only_from=stage) for lead_id in ripe
+    ]
+    return len(move_stages(connection, moves, kind=MoveKind.DEMOTION, now=rules.now))
 
 
 def _came_from(connection: Connection, ids: Sequence[int], stage: Stage) -> dict[int, Stage]:

@@ -244,11 +244,10 @@ def _among_moments(of: Column, tree: Among, *, holds: bool) -> ColumnElement[boo
 
 def text_test(tree: TextTest, asked: Asked, *, holds: bool) -> ColumnElement[bool]:
     of = column(tree.field, asked)
-    there = missing(of, holds=False)
-    clause = and_(_found(of.sql, tree), there)
-    if holds:
-        return clause
-    return or_(~_found(of.sql, tree), missing(of, holds=True))
+    found = _found(of.sql, tree)
+    if tree.test != "matches":  # what holds some text is not empty
+        return found if holds else or_(~found, of.sql.is_(None))
+    return and_(found, missing(of, holds=False)) if holds else or_(~found, missing(of, holds=True))
 
 
 def _found(sql: ColumnElement[Any], tree: TextTest) -> ColumnElement[bool]:

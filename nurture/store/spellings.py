@@ -89,32 +89,44 @@ class _StartsWith(_Contains):
     sqlite = "substr(nurture_fold({0}), 1, length({1})) = {1}"
 
 
-# SQLite's LIKE ignores the case of ASCII letters, natively; these are all that fold to one and that it does not know:
-# capital I with a dot, long s, the sign for kelvin.
+# SQLite's LIKE ignores the case of ASCII letters, natively. All else that folds to one is capital I with a dot, long s
+# and the sign for kelvin: a text is folded only where one of these may be what is looked for.
 _FOLD_TO_ASCII = "\u0130\u017f\u212a"
-_LIKE_OR = "{{0}} LIKE {{3}} ESCAPE '\\' OR ({{0}} GLOB '*[{}]*' AND {})"
+_ELSE = "OR (length(CAST({{0}} AS BLOB)) > length({{0}}) AND {{0}} GLOB '*[{}]*' AND {})"
+
+
+class _Like(_Contains):
+    inherit_cache = True
+    sqlite = "{0} LIKE {3} ESCAPE '\\'"
 
 
 class _ContainsAscii(_Contains):
     inherit_cache = True
-    sqlite = _LIKE_OR.format(_FOLD_TO_ASCII, _Contains.sqlite)
+    sqlite = f"{_Like.sqlite} {_ELSE.format(_FOLD_TO_ASCII, _Contains.sqlite)}"
 
 
 class _StartsWithAscii(_Contains):
     inherit_cache = True
-    sqlite = _LIKE_OR.format(_FOLD_TO_ASCII, _StartsWith.sqlite)
+    sqlite = f"{_Like.sqlite} {_ELSE.format(_FOLD_TO_ASCII, _StartsWith.sqlite)}"
 
 
 def contains_folded(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
     """The text stands somewhere in the column, whatever its case."""
-    spelled = _ContainsAscii if part.isascii() else _Contains
+    spelled = _native(part, _ContainsAscii) or _Contains
     return spelled(column, *_texts(fold(part), _postgres_text(part), f"%{_like(part)}%"))
 
 
 def starts_folded(column: ColumnElement[Any], start: str) -> ColumnElement[bool]:
     """The column begins with the text, whatever its case."""
-    spelled = _StartsWithAscii if start.isascii() else _StartsWith
+    spelled = _native(start, _StartsWithAscii) or _StartsWith
     return spelled(column, *_texts(fold(start), f"^{_postgres_text(start)}", f"{_like(start)}%"))
+
+
+def _native(text: str, nearly: type[_Contains]) -> type[_Contains] | None:
+    """How SQLite finds an ASCII text by itself: wholly, or `nearly`."""
+    if not text.isascii():
+        return None
+    return nearly if set(fold(text)) & set(fold(_FOLD_TO_ASCII)) else _Like
 
 
 def _texts(*values: str) -> list[ColumnElement[str]]:

@@ -83,7 +83,7 @@ def test_a_signed_letter_verifies_and_a_changed_one_does_not(tmp_path: Path, key
     )
     for name in ("Zoë", "A" * 300, "two  spaces ", "=?utf-8?q?x?="):
         asked = request(lead={"first_name": name}, subject="{{ lead.first_name }}, hello", to_name=name)
-        wire = composer.compose(replace(asked, dkim=signer)).wire
+        wire = composer.compose(replace(asked, dkim=(signer,))).wire
         assert wire.startswith(b"DKIM-Signature: v=1; a=")
         assert max(map(len, wire.split(b"\r\n"))) <= 150
         assert verifies(wire, key)
