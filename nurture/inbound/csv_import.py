@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
@@ -84,16 +84,16 @@ def import_leads(
     database: Database, request: ImportRequest, *, now: datetime, progress: Callable[[int, int], None] | None = None
 ) -> ImportReport:
     """Take the list in. `progress` is told the bytes read and their sum. Raises Problem for what is no list."""
-    with CsvFile(request.path) as file:
+    with CsvFile(request.path) as file, closing(Scratch()) as scratch:
         columns = map_columns(file.columns, request.mapping)
-        run = _Run(database, request, columns, now)
-        run.report.encoding = file.encoding.removesuffix("-sig")
         with _rejects(request, file.columns) as reject:
+            run = _Run(database, request, columns, scratch, now)
             for batch in _batches(file):
                 run.take(batch, reject)
                 if progress is not None:
                     progress(file.position, file.size)
             run.take_later(reject)
+    run.report.encoding = file.encoding.removesuffix("-sig")
     run.finish()
     return run.report
 
@@ -105,11 +105,12 @@ class _Reject(Protocol):
 class _Run:
     """One import under way."""
 
-    def __init__(self, database: Database, request: ImportRequest, columns: Sequence[Column], now: datetime) -> None:
-        self._database, self._request, self._now = database, request, now
+    def __init__(
+        self, database: Database, request: ImportRequest, columns: Sequence[Column], scratch: Scratch, now: datetime
+    ) -> None:
+        self._database, self._request, self._scratch, self._now = database, request, scratch, now
         self.report = ImportReport(columns=columns)
         self._import_id = None if request.dry_run else self._begin()
-        self._scratch = Scratch()
         self._reader = RowReader(
             columns,
             source=request.source,
@@ -158,7 +159,6 @@ class _Run:
         return would_change(connection, leads) | self._scratch.put_off_among(lead.address.key for lead in leads)
 
     def finish(self) -> None:
-        self._scratch.close()
         if self._import_id is not None:
             one = update(t.import_run).where(t.import_run.c.id == self._import_id)
             with self._database.transaction() as connection:

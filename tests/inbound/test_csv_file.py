@@ -145,7 +145,7 @@ def test_whatever_a_csv_writer_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], end: str
 ) -> None:
     written = io.StringIO()
-    csv.writer(written, lineterminator=end).writerows([("Email", "B", "C"), *rows])
+    csv.writer(written, lineterminator=end, quoting=csv.QUOTE_ALL).writerows([("Email", "B", "C"), *rows])
     path = tmp_path_factory.mktemp("csv") / "list.csv"
     path.write_bytes(written.getvalue().encode())
     _, records = read(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import insert, update
 
 from nurture.domain.event import Verdict
 from nurture.domain.lifecycle import AtMost, Engagement, FitRule, Hot, PointsRule, StageRule
+from nurture.pipeline import react as stage
 from nurture.store import tables as t
 from nurture.store.consents import NewConsent, give_consent
+from nurture.store.database import Database
 from nurture.store.suppressions import suppressed_among
 from nurture.store.unsubscribes import resubscribe, unsubscribe
 from tests.pipeline.lifecycle_story import LIFECYCLE, MONDAY, Story
@@ -554,3 +557,28 @@ def test_many_events_are_drawn_in_batches(story: Story) -> None:
         connection.execute(insert(t.event), rows)
     assert story.react().events == 1100
     assert len(story.rows(t.score_ledger, kind="engagement")) == 1100
+
+
+def test_two_workers_at_once_book_what_one_would(postgres_database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "BATCH", 10)
+    story = Story(database=postgres_database)
+    leads = [story.lead(f"lead{number}") for number in range(4)]
+    story.react()
+    for number in range(120):
+        story.event(leads[number % 4], "clicked", at=story.now - timedelta(hours=number))
+    drawn: list[int] = []
+    workers = [threading.Thread(target=lambda: drawn.append(story._react().events)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sum(drawn) == 120
+    assert story._react().events == 0
+    scores = {story.score(lead_id) for lead_id in leads}
+    assert min(scores) >= 25 + 60 * 0.5 ** (7 / 14)
+    alone = story.lead("alone")
+    for number in range(0, 120, 4):
+        story.event(alone, "clicked", at=story.now - timedelta(hours=number))
+    story.react()
+    assert story.score(alone) == story.score(leads[0])
+    assert len([alert for alert in story.rows(t.alert) if alert.status == "open"]) == 5
