@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from enum import Enum
@@ -20,7 +21,8 @@ WorkspaceDir = Annotated[
     Path, typer.Option("--workspace", "-C", help="The workspace folder.", show_default="the current folder")
 ]
 
-console = Console(highlight=False)
+# a pipe has no width: cut nothing off
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 
 
 def plain(value: Any) -> Any:

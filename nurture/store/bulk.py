@@ -58,11 +58,11 @@ class _Prepared:
         return found if self.is_positional else [dict(zip(self.names, row, strict=True)) for row in found]
 
 
-_prepared_by_key: dict[tuple[str, str, tuple[str, ...]], _Prepared] = {}
+_prepared_by_key: dict[tuple[type[Dialect], str, tuple[str, ...]], _Prepared] = {}
 
 
 def _prepared(connection: Connection, table: Table, columns: tuple[str, ...]) -> _Prepared:
-    key = (connection.dialect.name, table.name, columns)
+    key = (type(connection.dialect), table.name, columns)
     if key not in _prepared_by_key:
         _prepared_by_key[key] = _prepare(connection, table, columns)
     return _prepared_by_key[key]

@@ -90,43 +90,37 @@ class _StartsWith(_Contains):
 
 
 # SQLite's LIKE ignores the case of ASCII letters, natively. All else that folds to one is capital I with a dot, long s
-# and the sign for kelvin: a text is folded only where one of these may be what is looked for.
-_FOLD_TO_ASCII = "\u0130\u017f\u212a"
-_ELSE = "OR (length(CAST({{0}} AS BLOB)) > length({{0}}) AND {{0}} GLOB '*[{}]*' AND {})"
-
-
-class _Like(_Contains):
-    inherit_cache = True
-    sqlite = "{0} LIKE {3} ESCAPE '\\'"
+# and the sign for kelvin. So an ASCII text is looked for with any character in the place of i, s and k, which most texts
+# fail, and then to the letter; only what is left is folded.
+_AMBIGUOUS = frozenset("isk")
+_FOUND = "{0} LIKE {3} ESCAPE '\\'"
+_NEARLY_FOUND = "{0} LIKE {4} ESCAPE '\\'"
 
 
 class _ContainsAscii(_Contains):
     inherit_cache = True
-    sqlite = f"{_Like.sqlite} {_ELSE.format(_FOLD_TO_ASCII, _Contains.sqlite)}"
+    sqlite = f"{_NEARLY_FOUND} AND ({_FOUND} OR {_Contains.sqlite})"
 
 
 class _StartsWithAscii(_Contains):
     inherit_cache = True
-    sqlite = f"{_Like.sqlite} {_ELSE.format(_FOLD_TO_ASCII, _StartsWith.sqlite)}"
+    sqlite = f"{_NEARLY_FOUND} AND ({_FOUND} OR {_StartsWith.sqlite})"
 
 
 def contains_folded(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
     """The text stands somewhere in the column, whatever its case."""
-    spelled = _native(part, _ContainsAscii) or _Contains
-    return spelled(column, *_texts(fold(part), _postgres_text(part), f"%{_like(part)}%"))
+    spelled = _ContainsAscii if part.isascii() else _Contains
+    return spelled(column, *_texts(fold(part), _postgres_text(part), f"%{_like(part)}%", f"%{_loosely(part)}%"))
 
 
 def starts_folded(column: ColumnElement[Any], start: str) -> ColumnElement[bool]:
     """The column begins with the text, whatever its case."""
-    spelled = _native(start, _StartsWithAscii) or _StartsWith
-    return spelled(column, *_texts(fold(start), f"^{_postgres_text(start)}", f"{_like(start)}%"))
+    spelled = _StartsWithAscii if start.isascii() else _StartsWith
+    return spelled(column, *_texts(fold(start), f"^{_postgres_text(start)}", f"{_like(start)}%", f"{_loosely(start)}%"))
 
 
-def _native(text: str, nearly: type[_Contains]) -> type[_Contains] | None:
-    """How SQLite finds an ASCII text by itself: wholly, or `nearly`."""
-    if not text.isascii():
-        return None
-    return nearly if set(fold(text)) & set(fold(_FOLD_TO_ASCII)) else _Like
+def _loosely(text: str) -> str:
+    return "".join("_" if fold(each) in _AMBIGUOUS else _like(each) for each in text)
 
 
 def _texts(*values: str) -> list[ColumnElement[str]]:

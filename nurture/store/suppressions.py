@@ -7,13 +7,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, literal, select, update
 
-from nurture.domain.addresses import ERASED
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
 
 CHUNK = 500
 # What a weaker reason may not hide: an opt-in lifts the first two, a person the next ones, nothing an erasure.
-_STRENGTH = ("cold", "unsubscribed", "imported", "by_hand", "bounced", "complained", "erased")
+_ERASED = "erased"
+_STRENGTH = ("cold", "unsubscribed", "imported", "by_hand", "bounced", "complained", _ERASED)
 
 
 def suppress(connection: Connection, address_key: str, *, reason: str, now: datetime, note: str | None = None) -> bool:
@@ -57,8 +57,8 @@ def suppressed_among(connection: Connection, keys: Sequence[str]) -> dict[str, s
 def has_erased(connection: Connection) -> bool:
     """Whether anyone was ever erased, so that hashes must be compared (and the secret key is needed)."""
     s = t.suppression.c
-    is_hash = (s.address_key >= ERASED) & (s.address_key < ERASED + "g") & s.lifted_at.is_(None)
-    return connection.scalar(select(literal(1)).where(is_hash).limit(1)) is not None
+    erased = select(literal(1)).where(s.reason == _ERASED, s.lifted_at.is_(None)).limit(1)
+    return connection.scalar(erased) is not None
 
 
 def _acting(connection: Connection, keys: Sequence[str]) -> dict[str, str]:

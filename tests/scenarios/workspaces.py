@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,7 +46,9 @@ class Running:
             finally:
                 await self.stages.deliverer.close()
 
-        return asyncio.run(one_pass())
+        # in a thread of its own: a browser test of the same process may have a loop running in this one
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run(one_pass())).result()
 
     def advance(self, **length: float) -> PassReport:
         self.clock.advance(timedelta(**length))

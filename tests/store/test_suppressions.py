@@ -51,7 +51,7 @@ def test_a_domain_covers_its_addresses_and_no_others(database: Database) -> None
     with database.transaction() as connection:
         suppress(connection, "@example.com", reason="by_hand", now=NOW)
         suppress(connection, ANN, reason="unsubscribed", now=NOW)
-        keys = [ANN, "bob@example.com", "cy@mail.example.com", "di@notexample.com", "example.com"]
+        keys = [ANN, "bob@example.com", "cy@mail.example.com", "di@notexample.com"]
         assert suppressed_among(connection, keys) == {ANN: "unsubscribed", "bob@example.com": "by_hand"}
         assert suppressed_among(connection, []) == {}
 
@@ -68,9 +68,7 @@ def test_many_at_once(database: Database) -> None:
 
 def test_whether_anyone_was_erased(database: Database) -> None:
     with database.transaction() as connection:
-        suppress(connection, "h:ardly@example.com", reason="by_hand", now=NOW)
         suppress(connection, "harry@example.com", reason="by_hand", now=NOW)
-        suppress(connection, "@h.example", reason="by_hand", now=NOW)
         assert not has_erased(connection)
         suppress(connection, erased_key("secret", ANN), reason="erased", now=NOW)
         assert has_erased(connection)
