@@ -7,6 +7,7 @@ links look at pages, and nothing moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -142,7 +143,10 @@ def _known(site: Site, view: AlertView) -> dict[str, Any]:
         "score": f"{evidence.get('score', 0):.0f}",
         "change": f"{evidence.get('score_change', 0):+.0f}",
         "may_call": evidence.get("may_call", False),
-        "actions": evidence.get("actions", []),
+        "actions": [
+            {"text": each["text"], "at": datetime.fromisoformat(each["at"]).astimezone(zone)}
+            for each in evidence.get("actions", [])
+        ],
     }
 
 
