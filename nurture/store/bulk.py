@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table, bindparam
@@ -17,7 +18,7 @@ from sqlalchemy.sql.schema import ScalarElementColumnDefault
 from nurture.store.database import insert_ignore
 from nurture.store.tables import UTCDateTime
 
-Converter = Callable[[Any], Any] | None
+Converter = Callable[[Any], Any]
 
 
 def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> int:
@@ -33,28 +34,25 @@ def insert_many(connection: Connection, table: Table, columns: tuple[str, ...], 
 
 @dataclass(frozen=True, kw_only=True)
 class _Prepared:
-    """`converters` are those of the columns in the caller's order, `order` is where each parameter stands in a row."""
+    """`order` is where each parameter stands in a row with the (converted) defaults behind it."""
 
     statement: str
     names: tuple[str, ...]
     is_positional: bool
     order: tuple[int, ...]
-    converters: tuple[Converter, ...]
+    converters: tuple[tuple[int, Converter], ...]
     defaults: tuple[Any, ...]
 
     def parameters(self, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
-        steps = tuple(zip(self.order, self.converters, strict=True))
+        """The rows as the driver takes them."""
+        pick, converters, defaults = itemgetter(*self.order), self.converters, self.defaults
         found = []
         for row in rows:
-            whole = row + self.defaults
-            found.append(
-                tuple(
-                    [
-                        whole[index] if convert is None or whole[index] is None else convert(whole[index])
-                        for index, convert in steps
-                    ]
-                )
-            )
+            values = list(pick(row + defaults))
+            for index, convert in converters:
+                if values[index] is not None:
+                    values[index] = convert(values[index])
+            found.append(tuple(values))
         return found if self.is_positional else [dict(zip(self.names, row, strict=True)) for row in found]
 
 
@@ -78,19 +76,26 @@ def _prepare(connection: Connection, table: Table, columns: tuple[str, ...]) -> 
     statement = insert_ignore(connection, table).inline().values({name: bindparam(name) for name in given})
     compiled = statement.compile(dialect=connection.dialect)
     names = tuple(compiled.positiontup or given)
+    converters = {name: _converter(table, name, connection.dialect) for name in given}
     return _Prepared(
         statement=str(compiled),
         names=names,
         is_positional=compiled.positional,
         order=tuple(given.index(name) for name in names),
-        converters=tuple(_converter(table, name, connection.dialect) for name in names),
-        defaults=tuple(defaults.values()),
+        converters=tuple(
+            (index, convert)
+            for index, name in enumerate(names)
+            if name in columns and (convert := converters[name]) is not None
+        ),
+        defaults=tuple(
+            value if (convert := converters[name]) is None else convert(value) for name, value in defaults.items()
+        ),
     )
 
 
-def _converter(table: Table, name: str, dialect: Dialect) -> Converter:
+def _converter(table: Table, name: str, dialect: Dialect) -> Converter | None:
     """What makes a value of this column one of the driver's; None where it is one already."""
     kind = table.c[name].type.dialect_impl(dialect)
-    convert: Converter = kind.bind_processor(dialect)
+    convert: Converter | None = kind.bind_processor(dialect)
     # one moment stands in several columns and tables of a batch
     return lru_cache(maxsize=8192)(convert) if convert is not None and isinstance(kind, UTCDateTime) else convert

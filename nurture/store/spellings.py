@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, Text, l
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 from sqlalchemy.types import TypeEngine
 
 from nurture.domain.folding import fold, folding
@@ -31,6 +32,17 @@ class _Spelled(FunctionElement[Any]):
 
     def spelled(self, template: str, compiler: SQLCompiler, **kw: Any) -> str:
         return "(" + template.format(*(_Argument(each, compiler, kw) for each in self.clauses)) + ")"
+
+
+class _Test(_Spelled):
+    """True, false or NULL."""
+
+    inherit_cache = True
+    type = Boolean()
+
+    def self_group(self, against: OperatorType | None = None) -> Any:
+        """As it stands: the `(…) = 1` that SQLAlchemy makes of it for SQLite uses no index and evaluates all of it."""
+        return self
 
 
 class _Argument:
@@ -53,8 +65,7 @@ def _on_postgresql(element: _Spelled, compiler: SQLCompiler, **kw: Any) -> str:
     return element.spelled(element.postgresql, compiler, **kw)
 
 
-class _OneOf(_Spelled):
-    type = Boolean()
+class _OneOf(_Test):
     inherit_cache = True
     sqlite = "{0} IN (SELECT value FROM json_each({1}))"
     postgresql = "{0} = ANY({2})"
@@ -65,8 +76,7 @@ def one_of(column: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool
     return _OneOf(column, literal(json.dumps(list(ids)), Text), literal(list(ids), ARRAY(BigInteger)))
 
 
-class _Apart(_Spelled):
-    type = Boolean()
+class _Apart(_Test):
     inherit_cache = True
     sqlite = "{0}"
     postgresql = "{0} IS TRUE"
@@ -77,8 +87,7 @@ def apart(clause: ColumnElement[bool]) -> ColumnElement[bool]:
     return _Apart(clause)
 
 
-class _Contains(_Spelled):
-    type = Boolean()
+class _Contains(_Test):
     inherit_cache = True
     sqlite = "instr(nurture_fold({0}), {1}) > 0"
     postgresql = '{0} COLLATE "C" ~ {2}'
@@ -90,11 +99,16 @@ class _StartsWith(_Contains):
 
 
 # SQLite's LIKE ignores the case of ASCII letters, natively. All else that folds to one is capital I with a dot, long s
-# and the sign for kelvin. So an ASCII text is looked for with any character in the place of i, s and k, which most texts
-# fail, and then to the letter; only what is left is folded.
+# and the sign for kelvin. So an ASCII text is looked for with any character in the place of i, s and k, which most
+# texts fail, and then to the letter; only what is left is folded.
 _AMBIGUOUS = frozenset("isk")
 _FOUND = "{0} LIKE {3} ESCAPE '\\'"
 _NEARLY_FOUND = "{0} LIKE {4} ESCAPE '\\'"
+
+
+class _Like(_Contains):
+    inherit_cache = True
+    sqlite = _FOUND
 
 
 class _ContainsAscii(_Contains):
@@ -109,14 +123,18 @@ class _StartsWithAscii(_Contains):
 
 def contains_folded(column: ColumnElement[Any], part: str) -> ColumnElement[bool]:
     """The text stands somewhere in the column, whatever its case."""
-    spelled = _ContainsAscii if part.isascii() else _Contains
+    spelled = _native(part, _ContainsAscii) if part.isascii() else _Contains
     return spelled(column, *_texts(fold(part), _postgres_text(part), f"%{_like(part)}%", f"%{_loosely(part)}%"))
 
 
 def starts_folded(column: ColumnElement[Any], start: str) -> ColumnElement[bool]:
     """The column begins with the text, whatever its case."""
-    spelled = _StartsWithAscii if start.isascii() else _StartsWith
+    spelled = _native(start, _StartsWithAscii) if start.isascii() else _StartsWith
     return spelled(column, *_texts(fold(start), f"^{_postgres_text(start)}", f"{_like(start)}%", f"{_loosely(start)}%"))
+
+
+def _native(text: str, nearly: type[_Contains]) -> type[_Contains]:
+    return nearly if _AMBIGUOUS.intersection(fold(text)) else _Like
 
 
 def _loosely(text: str) -> str:
@@ -131,8 +149,7 @@ def _like(text: str) -> str:
     return "".join(f"\\{each}" if each in "%_\\" else each for each in text)
 
 
-class _Glob(_Spelled):
-    type = Boolean()
+class _Glob(_Test):
     inherit_cache = True
     sqlite = "{0} GLOB {1}"
     postgresql = '{0} COLLATE "C" LIKE {2}'
@@ -144,8 +161,7 @@ def glob_matches(column: ColumnElement[Any], glob: str) -> ColumnElement[bool]:
     return _Glob(column, *_texts(glob.replace("[", "[[]"), like))
 
 
-class _Matches(_Spelled):
-    type = Boolean()
+class _Matches(_Test):
     inherit_cache = True
     sqlite = "nurture_matches({0}, {1})"
     postgresql = '{0} COLLATE "C" ~ {2}'
@@ -205,8 +221,7 @@ class _JsonNumber(_Spelled):
     )
 
 
-class _JsonTruth(_Spelled):
-    type = Boolean()
+class _JsonTruth(_Test):
     inherit_cache = True
     sqlite = "CASE json_type({0}, {1}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"
     postgresql = "CASE json_typeof({0} #> {2}) WHEN 'boolean' THEN CAST({0} #>> {2} AS boolean) END"

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Text, func, literal, select
+from sqlalchemy import Text, event, func, literal, select
 
 from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.domain.folding import fold
@@ -395,6 +395,25 @@ def test_asking_some_answers_only_for_them(database: Database) -> None:
     assert who(database, 'tag("guide")', ids=[tagged[0], bare[0]]) == {tagged[0]}
     assert who(database, 'not tag("guide")', ids=[tagged[0], bare[0], 10**9]) == {bare[0]}
     assert who(database, "true", ids=[]) == set()
+
+
+def test_asking_some_reads_only_their_rows(sqlite_database: Database) -> None:
+    add_lead(sqlite_database, "one")
+    text = 'tag("guide") and not replied() and (clicked(step="x", times=2) or contains(title, "growth")) and not sent()'
+    condition, asked = parse_condition(text, OPEN), []
+
+    def remember(_c: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        asked.append((statement, parameters))
+
+    with sqlite_database.reading() as connection:
+        event.listen(sqlite_database.engine, "before_cursor_execute", remember)
+        leads_meeting(connection, condition, ASKING, ids=[1, 2])
+        enrollments_meeting(connection, condition, ASKING, ids=[1, 2], since="enrollment")
+        event.remove(sqlite_database.engine, "before_cursor_execute", remember)
+        assert len(asked) == 2
+        for statement, parameters in asked:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            assert [row.detail for row in plan if row.detail.startswith("SCAN") and "json_each" not in row.detail] == []
 
 
 def test_a_group_of_any_size_is_asked(database: Database) -> None:
