@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, database, demo, leads, mail, numbers, run
+from nurture.cli import author, by_hand, database, demo, leads, mail, numbers, run
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -28,6 +28,8 @@ app.command("track")(leads.track)
 app.command("suppress")(leads.suppress)
 app.command("run")(run.run)
 app.command("demo")(demo.demo)
+app.command("enroll")(by_hand.enroll)
+app.command("exit")(by_hand.exit_)
 app.command("report")(numbers.report)
 app.command("why")(numbers.why)
 app.add_typer(numbers.spend_app, name="spend")

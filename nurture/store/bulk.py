@@ -12,7 +12,8 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Table, bindparam
+from pydantic_core import to_json
+from sqlalchemy import JSON, Connection, Dialect, Table, bindparam
 from sqlalchemy.sql.schema import ScalarElementColumnDefault
 
 from nurture.store.database import insert_ignore
@@ -96,6 +97,13 @@ def _prepare(connection: Connection, table: Table, columns: tuple[str, ...]) -> 
 def _converter(table: Table, name: str, dialect: Dialect) -> Converter | None:
     """What makes a value of this column one of the driver's; None where it is one already."""
     kind = table.c[name].type.dialect_impl(dialect)
+    if isinstance(kind, JSON):  # both databases take its text
+        return _json_text
     convert: Converter | None = kind.bind_processor(dialect)
     # one moment stands in several columns and tables of a batch
     return lru_cache(maxsize=8192)(convert) if convert is not None and isinstance(kind, UTCDateTime) else convert
+
+
+def _json_text(value: Any) -> str:
+    """As `json.dumps` writes it but for blanks, in a fifth of the time."""
+    return to_json(value).decode()

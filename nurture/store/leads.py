@@ -36,6 +36,14 @@ from nurture.store.suppressions import CHUNK
 
 _FIRST_TOUCH = ("source",)
 """Fields that keep their first value, whoever brings the lead again."""
+_KNOWN = (
+    t.lead.c.id,
+    t.lead.c.email_key,
+    t.lead.c.custom,
+    t.lead.c.import_id,
+    *(t.lead.c[name] for name in LEAD_FIELDS),
+)
+KnownLeads = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,12 +79,17 @@ def save_lead(connection: Connection, lead: LeadInput, *, now: datetime) -> Save
     return save_leads(connection, [_checked(lead)], now=now)[lead.address.key]
 
 
-def save_leads(connection: Connection, leads: Sequence[LeadInput], *, now: datetime) -> dict[str, SavedLead]:
-    """Address key -> what became of it. Values are taken as they are: the caller has read them (`lead_fields`)."""
+def save_leads(
+    connection: Connection, leads: Sequence[LeadInput], *, now: datetime, known: KnownLeads | None = None
+) -> dict[str, SavedLead]:
+    """Address key -> what became of it. Values are taken as they are: the caller has read them (`lead_fields`).
+
+    `known` is what `known_leads` said of these keys in this transaction; without it they are looked up.
+    """
     merged = _merged(leads)
     saved: dict[str, SavedLead] = {}
     while missing := [key for key in sorted(merged) if key not in saved]:
-        known = _rows_of(connection, missing)
+        known = known_leads(connection, missing) if known is None or saved else known
         saved.update(_fill(connection, [(known[key], merged[key]) for key in missing if key in known]))
         # one that somebody else made since we looked is absent from the answer, and filled in the next round
         saved.update(_make(connection, [merged[key] for key in missing if key not in known], now=now))
@@ -91,11 +104,20 @@ def save_leads(connection: Connection, leads: Sequence[LeadInput], *, now: datet
     return saved
 
 
-def would_change(connection: Connection, leads: Sequence[LeadInput]) -> set[str]:
-    """The keys of known leads that `save_leads` would give another field's value. Locks their rows."""
-    merged = _merged(leads)
-    known = _rows_of(connection, sorted(merged))
-    return {key for key, before in known.items() if _change(before, merged[key]) is not None}
+def known_leads(connection: Connection, keys: Sequence[str]) -> KnownLeads:
+    """key -> the lead's row, locked in one order for all, so that two imports of one file can't lock each other out."""
+    key, found = t.lead.c.email_key, sorted(keys)
+    rows: dict[str, Mapping[str, Any]] = {}
+    for start in range(0, len(found), CHUNK):
+        some = select(*_KNOWN).where(key.in_(found[start : start + CHUNK])).order_by(key).with_for_update()
+        rows.update({row["email_key"]: row for row in connection.execute(some).mappings()})
+    return rows
+
+
+def would_change(known: KnownLeads, leads: Sequence[LeadInput]) -> set[str]:
+    """The keys of known leads that `save_leads` would give another field's value."""
+    merged = _merged(lead for lead in leads if lead.address.key in known)
+    return {key for key, lead in merged.items() if _change(known[key], lead) is not None}
 
 
 def set_fields(connection: Connection, lead_id: int, fields: Mapping[str, str], *, now: datetime) -> bool:
@@ -214,19 +236,6 @@ def _later_over(before: LeadInput, after: LeadInput) -> LeadInput:
 
 def _filled(values: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
-
-
-_KNOWN = (t.lead.c.id, t.lead.c.email_key, t.lead.c.custom, *(t.lead.c[name] for name in LEAD_FIELDS))
-
-
-def _rows_of(connection: Connection, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """key -> the lead's row, locked in one order for all, so that two imports of one file can't lock each other out."""
-    key = t.lead.c.email_key
-    rows: dict[str, Mapping[str, Any]] = {}
-    for start in range(0, len(keys), CHUNK):
-        some = select(*_KNOWN).where(key.in_(keys[start : start + CHUNK])).order_by(key).with_for_update()
-        rows.update({row["email_key"]: row for row in connection.execute(some).mappings()})
-    return rows
 
 
 def _fill(connection: Connection, pairs: Sequence[tuple[Mapping[str, Any], LeadInput]]) -> dict[str, SavedLead]:

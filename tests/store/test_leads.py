@@ -198,7 +198,7 @@ def test_two_doors_that_make_the_same_lead_at_once_make_one(
 ) -> None:
     """The second looked before the first had committed, and is told by the unique key."""
     looked, committed = threading.Event(), threading.Event()
-    real, results = leads_module._rows_of, {}
+    real, results = leads_module.known_leads, {}
 
     def look_and_wait(connection: Connection, keys: Any) -> Any:
         found = real(connection, keys)
@@ -211,7 +211,7 @@ def test_two_doors_that_make_the_same_lead_at_once_make_one(
         with postgres_database.transaction() as connection:
             results["second"] = save_lead(connection, ann(fields={"company": "Acme"}), now=NOW)
 
-    monkeypatch.setattr(leads_module, "_rows_of", look_and_wait)
+    monkeypatch.setattr(leads_module, "known_leads", look_and_wait)
     thread = threading.Thread(target=second, name="second")
     thread.start()
     assert looked.wait(10)

@@ -1,0 +1,69 @@
+"""What a person may do to enrollments by hand: put leads into a cadence, and take a lead out. No stage: called once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select
+
+from nurture.domain.enrollment import RUNNING, ExitReason
+from nurture.domain.reasons import Reason
+from nurture.pipeline.enroll import enroll_in, may_be_mailed
+from nurture.store import tables as t
+from nurture.store.cadences import current_cadences
+from nurture.store.database import one_of
+from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.enrollments import arrange, end
+
+
+@dataclass(frozen=True, kw_only=True)
+class ByHand:
+    """`enrolled` leads, and why the others were not: `no_consent` (or suppressed), `already`."""
+
+    enrolled: int
+    refused: Counter[str]
+
+
+def enroll_by_hand(connection: Connection, lead_ids: Sequence[int], *, cadence: str, now: datetime) -> ByHand:
+    """Put these leads into the cadence in force, whether or not they meet its segment; never without consent.
+
+    Raises LookupError where no such cadence is in force.
+    """
+    version, found = current_cadences(connection)[cadence]
+    lead = t.lead.c
+    may = set(connection.scalars(select(lead.id).where(one_of(lead.id, lead_ids), may_be_mailed(now))))
+    allowed = sorted(may)
+    made = enroll_in(connection, allowed, version=version, cadence=found, now=now)
+    refused = Counter({"no_consent": len(set(lead_ids)) - len(allowed), "already": len(allowed) - len(made)})
+    return ByHand(enrolled=len(made), refused=+refused)
+
+
+def exit_by_hand(connection: Connection, lead_id: int, *, cadence: str | None, now: datetime) -> list[str]:
+    """End the lead's running enrollments, in one cadence or in all. Returns the cadences it left."""
+    e = t.enrollment.c
+    running = select(e.id, e.cadence).where(e.lead_id == lead_id, e.status.in_([each.value for each in RUNNING]))
+    rows = connection.execute(running if cadence is None else running.where(e.cadence == cadence)).all()
+    ended = {enrollment_id for enrollment_id, _ in end(connection, [row.id for row in rows], reason=BY_HAND, now=now)}
+    left = [row for row in rows if row.id in ended]
+    record_decisions(
+        connection,
+        [
+            NewDecision(
+                lead_id=lead_id,
+                enrollment_id=row.id,
+                cadence=row.cadence,
+                code=Reason.EXITED,
+                at=now,
+                detail={"reason": BY_HAND},
+            )
+            for row in left
+        ],
+    )
+    arrange(connection, [lead_id], now=now)
+    return sorted(row.cadence for row in left)
+
+
+BY_HAND = ExitReason.BY_HAND.value

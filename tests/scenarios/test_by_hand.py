@@ -1,0 +1,62 @@
+"""What a person does to enrollments by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from nurture.inbound.csv_import import ImportRequest, import_leads
+from nurture.pipeline.by_hand import enroll_by_hand, exit_by_hand
+from nurture.store import tables as t
+from nurture.store.suppressions import suppress
+from tests.receiving import receiving
+from tests.scenarios.workspaces import SECRET, Running, copy_acceptance, start
+
+SUNDAY = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+LEADS = "Email,Time Zone,Tags,Marketing consent\nzoe@a.example,Europe/Berlin,guide,Yes\nmax@b.example,,other,Yes\n"
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.setenv("NURTURE_SECRET_KEY", SECRET)
+    with receiving(tmp_path / "mail") as receiver:
+        root = copy_acceptance(tmp_path / "workspace", smtp_port=receiver.port)
+        made = start(root, at=SUNDAY)
+        (root / "two.csv").write_text(LEADS)
+        import_leads(made.installation.database, ImportRequest(path=root / "two.csv", source="test"), now=SUNDAY)
+        yield made
+        made.installation.database.close()
+
+
+def rows(running: Running) -> list[tuple[int, str, str, str | None]]:
+    e = t.enrollment.c
+    with running.installation.database.reading() as connection:
+        found = connection.execute(select(e.lead_id, e.cadence, e.status, e.exit_reason).order_by(e.id))
+        return [(row[0], row[1], row[2], row[3]) for row in found]
+
+
+def test_by_hand_a_lead_enters_whatever_the_segment_says_but_not_without_consent(running: Running) -> None:
+    with running.installation.database.transaction() as connection:
+        suppress(connection, "zoe@a.example", reason="unsubscribed", now=SUNDAY)
+        done = enroll_by_hand(connection, [1, 2], cadence="guide-followup", now=SUNDAY)
+        again = enroll_by_hand(connection, [1, 2], cadence="guide-followup", now=SUNDAY)
+    assert (done.enrolled, dict(done.refused)) == (1, {"no_consent": 1})
+    assert (again.enrolled, dict(again.refused)) == (0, {"no_consent": 1, "already": 1})
+    assert rows(running) == [(2, "guide-followup", "active", None)]
+
+
+def test_leaving_by_hand_calls_off_what_is_queued_and_lets_the_paused_cadence_run(running: Running) -> None:
+    running.once()
+    with running.installation.database.transaction() as connection:
+        enroll_by_hand(connection, [2], cadence="guide-followup", now=SUNDAY)
+    assert rows(running)[1:] == [(2, "welcome", "paused", None), (2, "guide-followup", "active", None)]
+    with running.installation.database.transaction() as connection:
+        assert exit_by_hand(connection, 2, cadence="guide-followup", now=SUNDAY) == ["guide-followup"]
+        assert exit_by_hand(connection, 2, cadence="guide-followup", now=SUNDAY) == []
+    assert rows(running)[1:] == [(2, "welcome", "active", None), (2, "guide-followup", "exited", "by_hand")]
+    with running.installation.database.transaction() as connection:
+        assert exit_by_hand(connection, 2, cadence=None, now=SUNDAY) == ["welcome"]
