@@ -32,31 +32,41 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
         made.installation.database.close()
 
 
-def rows(running: Running) -> list[tuple[int, str, str, str | None]]:
+def rows(running: Running, lead_id: int) -> list[tuple[str, str, str | None]]:
     e = t.enrollment.c
     with running.installation.database.reading() as connection:
-        found = connection.execute(select(e.lead_id, e.cadence, e.status, e.exit_reason).order_by(e.id))
-        return [(row[0], row[1], row[2], row[3]) for row in found]
+        found = select(e.cadence, e.status, e.exit_reason).where(e.lead_id == lead_id).order_by(e.id)
+        return [(row[0], row[1], row[2]) for row in connection.execute(found)]
+
+
+def people(running: Running) -> tuple[int, int]:
+    """The rows of Zoe and Max."""
+    with running.installation.database.reading() as connection:
+        ids = {row.email: row.id for row in connection.execute(select(t.lead.c.email, t.lead.c.id))}
+    return ids["zoe@a.example"], ids["max@b.example"]
 
 
 def test_by_hand_a_lead_enters_whatever_the_segment_says_but_not_without_consent(running: Running) -> None:
+    zoe, max_ = people(running)
     with running.installation.database.transaction() as connection:
         suppress(connection, "zoe@a.example", reason="unsubscribed", now=SUNDAY)
-        done = enroll_by_hand(connection, [1, 2], cadence="guide-followup", now=SUNDAY)
-        again = enroll_by_hand(connection, [1, 2], cadence="guide-followup", now=SUNDAY)
+        done = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", now=SUNDAY)
+        again = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", now=SUNDAY)
     assert (done.enrolled, dict(done.refused)) == (1, {"no_consent": 1})
     assert (again.enrolled, dict(again.refused)) == (0, {"no_consent": 1, "already": 1})
-    assert rows(running) == [(2, "guide-followup", "active", None)]
+    assert rows(running, max_) == [("guide-followup", "active", None)]
+    assert rows(running, zoe) == []
 
 
-def test_leaving_by_hand_calls_off_what_is_queued_and_lets_the_paused_cadence_run(running: Running) -> None:
+def test_leaving_by_hand_lets_the_paused_cadence_run(running: Running) -> None:
     running.once()
+    _, max_ = people(running)
     with running.installation.database.transaction() as connection:
-        enroll_by_hand(connection, [2], cadence="guide-followup", now=SUNDAY)
-    assert rows(running)[1:] == [(2, "welcome", "paused", None), (2, "guide-followup", "active", None)]
+        enroll_by_hand(connection, [max_], cadence="guide-followup", now=SUNDAY)
+    assert rows(running, max_) == [("welcome", "paused", None), ("guide-followup", "active", None)]
     with running.installation.database.transaction() as connection:
-        assert exit_by_hand(connection, 2, cadence="guide-followup", now=SUNDAY) == ["guide-followup"]
-        assert exit_by_hand(connection, 2, cadence="guide-followup", now=SUNDAY) == []
-    assert rows(running)[1:] == [(2, "welcome", "active", None), (2, "guide-followup", "exited", "by_hand")]
+        assert exit_by_hand(connection, max_, cadence="guide-followup", now=SUNDAY) == ["guide-followup"]
+        assert exit_by_hand(connection, max_, cadence="guide-followup", now=SUNDAY) == []
+    assert rows(running, max_) == [("welcome", "active", None), ("guide-followup", "exited", "by_hand")]
     with running.installation.database.transaction() as connection:
-        assert exit_by_hand(connection, 2, cadence=None, now=SUNDAY) == ["welcome"]
+        assert exit_by_hand(connection, max_, cadence=None, now=SUNDAY) == ["welcome"]
