@@ -22,9 +22,11 @@ from nurture.domain.conditions.tree import (
     And,
     Compare,
     CompareDays,
+    CustomField,
     Happened,
     HasTag,
     Holds,
+    LeadField,
     Missing,
     Not,
     Or,
@@ -177,7 +179,7 @@ def _clause(tree: Tree, place: _Place, *, holds: bool = True) -> ColumnElement[b
             return _clause(part, place, holds=not holds)
         case And(parts=parts) | Or(parts=parts):
             together = and_ if isinstance(tree, And) is holds else or_
-            return together(*(_clause(part, place, holds=holds) for part in parts))
+            return together(*(_clause(part, place, holds=holds) for part in sorted(parts, key=_effort)))
         case Always(holds=value):
             return true() if value is holds else false()
         case HasTag(tag=tag):
@@ -186,6 +188,23 @@ def _clause(tree: Tree, place: _Place, *, holds: bool = True) -> ColumnElement[b
             return place.happened(tree, holds=holds)
         case _:
             return _comparison(tree, place.asking, holds=holds)
+
+
+def _effort(tree: Tree) -> int:
+    """How much a row costs, roughly: SQLite asks in the order of the text, so the plain comparisons go first."""
+    match tree:
+        case Not(part=part):
+            return _effort(part)
+        case And(parts=parts) | Or(parts=parts):
+            return max(map(_effort, parts))
+        case Compare(left=LeadField(name="score" | "engagement")):
+            return 3
+        case TextTest() | Compare(left=CustomField()) | Among(field=CustomField()):
+            return 2
+        case HasTag() | Happened():
+            return 1
+        case _:
+            return 0
 
 
 def _comparison(
