@@ -18,7 +18,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --q
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup test check format demo bench chaos lock clean
+.PHONY: help setup test check format demo bench chaos docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: setup ## what things cost, as ratios to their limits (sending needs smtp-
 
 chaos: setup ## SIGKILL while it sends; NURTURE_CHAOS_KILLS, _LEADS and _SEED say how often, how much, and which luck
 	$(BIN)/pytest --numprocesses 0 --verbose tests/chaos $(ARGS)
+
+docs: setup ## write docs/reference from the models
+	PYTHONPATH=. $(BIN)/python docs/generate.py
 
 lock: ## pin anew what pyproject.toml asks for; LOCK_ARGS=--upgrade takes newer versions
 	$(PYTHON) -m venv build/lock
