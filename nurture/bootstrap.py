@@ -5,6 +5,7 @@ Everything below takes what it needs as arguments, so that two months of cadence
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import hashlib
 import logging
@@ -13,7 +14,8 @@ import random
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from nurture.authoring.compile_tests import CadenceTest
 from nurture.authoring.workspace import Workspace
 from nurture.calendar import Calendar
 from nurture.content.dkim import DkimSigner
@@ -32,11 +35,15 @@ from nurture.content.templates import TemplateLibrary
 from nurture.content.tokens import Tokens
 from nurture.delivery.conversation import Patience
 from nurture.delivery.servers import Server, ServerAddress
-from nurture.engines.stages import Stages
+from nurture.engines.stages import QUIET_AFTER, Stages
 from nurture.pipeline.advance import Rules
 from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.outgoing import LetterWriter
+from nurture.rehearsal.cadence_tests import Outcome, Scene, empty, lead_zone, moment_of, run_test, scene_files
+from nurture.rehearsal.clock import VirtualClock
+from nurture.rehearsal.transport import InMemoryServer
 from nurture.settings import Settings, load_settings, resolve_secret
+from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.migrate import upgrade
 from nurture.web.public import PublicParts, public_app
@@ -45,6 +52,7 @@ from nurture.web.server import ListeningServer, make_server
 Clock = Callable[[], datetime]
 TEMPLATES = Path("templates") / "email"
 LOCK = ".nurture.lock"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a folder that nobody can foresee is made in it
 
 
 def system_clock() -> datetime:
@@ -141,14 +149,23 @@ def build_library(root: Path, settings: Settings) -> TemplateLibrary:
 
 
 def build_stages(
-    installation: Installation, workspace: Workspace, *, sole_worker: bool, patience: Patience | None = None
+    installation: Installation,
+    workspace: Workspace,
+    *,
+    sole_worker: bool,
+    patience: Patience | None = None,
+    servers: Mapping[str, Server] | None = None,
+    library: TemplateLibrary | None = None,
 ) -> Stages:
-    """The stages with everything they need. Raises Problem where a secret is missing."""
+    """The stages with everything they need; `servers` stand in for those of config.toml.
+
+    Raises Problem where a secret is missing.
+    """
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    library = build_library(installation.root, workspace.settings)
-    composer = Composer(library)
+    templates = library or build_library(installation.root, workspace.settings)
+    composer = Composer(templates)
     waits = patience or Patience()
-    servers = {name: Server(address, patience=waits) for name, address in _addresses(installation).items()}
+    hops = servers or {name: Server(address, patience=waits) for name, address in _addresses(installation).items()}
 
     def rules(files: Workspace) -> Rules:
         return Rules(
@@ -159,7 +176,7 @@ def build_stages(
             half_life=files.lifecycle.engagement.half_life,
             engagement_cap=files.lifecycle.engagement.cap,
             arm_key=installation.key("arms"),
-            say=lambda text, values: library.line(text).render(dict(values)),
+            say=lambda text, values: templates.line(text).render(dict(values)),
         )
 
     def deliverer(files: Workspace) -> Deliverer:
@@ -177,7 +194,7 @@ def build_stages(
         return Deliverer(
             database=installation.database,
             letters=letters,
-            servers=servers,
+            servers=hops,
             clock=installation.clock,
             rng=installation.rng,
             owner=owner,
@@ -194,6 +211,86 @@ def build_stages(
         clock=installation.clock,
         rng=installation.rng,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsed(Installation):
+    """An installation that touches nothing outside: its secret is made up, and seeds which variants leads get."""
+
+    seed: str
+
+    @cached_property
+    def secrets(self) -> list[str]:
+        return [f"rehearsal {self.seed}"]
+
+
+class Rehearsals:
+    """Plays cadence tests one after the other, each through the real stages over a database without a row in it.
+
+    `workspace` may be replaced between two of them.
+    """
+
+    def __init__(self, workspace: Workspace, database: Database) -> None:
+        self.workspace = workspace
+        self._database = database
+        self._library = build_library(workspace.root, workspace.settings)
+
+    async def play(self, cadence: str, test: CadenceTest) -> Outcome:
+        """The lead's address seeds its luck, so the outcome is the same wherever and whenever it is played."""
+        empty(self._database)
+        files = scene_files(self.workspace, cadence, test.lead)
+        zone = lead_zone(files, test.lead)
+        clock = VirtualClock(moment_of(test.start, zone))
+        seed = test.lead.address.key
+        installation = Rehearsed(
+            root=files.root,
+            settings=files.settings,
+            database=self._database,
+            clock=clock,
+            rng=random.Random(seed),  # noqa: S311  it guards nothing: no secret is made here
+            seed=seed,
+        )
+        stages = build_stages(
+            installation,
+            files,
+            sole_worker=True,
+            library=self._library,
+            servers={name: InMemoryServer(name, clock=clock) for name in files.settings.smtp},
+        )
+        scene = Scene(
+            cadence=cadence,
+            database=self._database,
+            clock=clock,
+            zone=zone,
+            lifecycle=files.lifecycle,
+            look=lambda: _follow(stages),
+        )
+        return await run_test(test, scene)
+
+
+async def _follow(stages: Stages) -> None:
+    """What is due now for a lead that is enrolled: rounds of the stages that move it, until one finds nothing."""
+    for _ in range(QUIET_AFTER):
+        reports = (
+            await asyncio.to_thread(stages.react),
+            await asyncio.to_thread(stages.advance),
+            await stages.deliver(),
+        )
+        if not any(count for report in reports for count in vars(report).values()):
+            return
+
+
+@contextmanager
+def rehearsals(workspace: Workspace) -> Iterator[Rehearsals]:
+    """For as long as the block runs, with a database file of its own, in memory where the system has such a folder."""
+    memory = SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="nurture-test-", dir=memory) as folder:
+        database = Database("sqlite:///test.db", root=Path(folder))
+        try:
+            t.lead.metadata.create_all(database.engine)
+            yield Rehearsals(workspace, database)
+        finally:
+            database.close()
 
 
 def build_public_server(installation: Installation, workspace: Workspace) -> ListeningServer:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from nurture.authoring.cadence_file import Filled
 from nurture.documents.strict import Strict
-from nurture.documents.values import Duration, Text, read_duration
+from nurture.documents.values import Duration, read_duration
 
 _MOMENT = re.compile(r"^\d{4}-\d{2}-\d{2} \d{1,2}:\d{2}$")
 
@@ -54,8 +54,8 @@ class HappeningBody(Strict):
     props: dict[str, Plain] | None = None
     set: dict[str, Plain] | None = None
     link: Filled | None = None
-    verdict: Text | None = None
-    class_: Text | None = Field(default=None, alias="class")
+    verdict: Literal["human", "probable", "machine"] | None = None
+    class_: Literal["hard", "soft", "block"] | None = Field(default=None, alias="class")
 
 
 class ExpectedBody(Strict):
@@ -64,6 +64,7 @@ class ExpectedBody(Strict):
     at: Moment | None = None
     email: Filled | None = None
     variant: Filled | None = None
+    subject: Filled | None = None
     promote: Filled | None = None
     notify: Filled | None = None
     task: Filled | None = None

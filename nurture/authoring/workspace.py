@@ -14,6 +14,7 @@ from nurture.authoring.check_tests import check_tests
 from nurture.authoring.compile_cadence import compile_cadence
 from nurture.authoring.compile_forms import compile_forms
 from nurture.authoring.compile_lifecycle import compile_lifecycle, default_lifecycle
+from nurture.authoring.compile_tests import CadenceTest, compile_test
 from nurture.authoring.forms_file import FormsFile
 from nurture.authoring.lifecycle_file import LifecycleFile
 from nurture.authoring.not_yet import (
@@ -50,6 +51,8 @@ class Workspace:
     lifecycle: Lifecycle
     forms: Mapping[str, Form]
     offers: Mapping[str, Offer]
+    tests: Mapping[str, tuple[CadenceTest, ...]] = field(default_factory=dict)
+    """Cadence -> what its test file says."""
 
 
 @dataclass(kw_only=True)
@@ -63,6 +66,7 @@ class Compiled:
     lifecycle: Lifecycle = field(default_factory=default_lifecycle)
     forms: dict[str, Form] = field(default_factory=dict)
     offers: dict[str, Offer] = field(default_factory=dict)
+    tests: dict[str, tuple[CadenceTest, ...]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -81,6 +85,7 @@ class Compiled:
             lifecycle=self.lifecycle,
             forms=self.forms,
             offers=self.offers,
+            tests=self.tests,
         )
 
 
@@ -175,4 +180,7 @@ def _tests(compiled: Compiled, stem: str, document: Document) -> None:
     file, findings = validate(document, TestFile, may_be_empty=frozenset({"set", "props", "lead"}))
     compiled.findings.extend(findings)
     if file is not None and stem in compiled.cadences:
-        check_tests(_reading(compiled, document, stem), file, compiled.cadences[stem])
+        reading = _reading(compiled, document, stem)
+        check_tests(reading, file, compiled.cadences[stem])
+        tests = [compile_test(reading, ("tests", number), case) for number, case in enumerate(file.tests)]
+        compiled.tests[stem] = tuple(test for test in tests if test is not None)

@@ -113,7 +113,7 @@ def _candidates(cadence: Cadence, vocabulary: Vocabulary, asking: Asking) -> Sel
     if not cadence.customers:
         clauses.append(lead.stage.not_in([Stage.CUSTOMER.value, Stage.DISQUALIFIED.value]))
     if cadence.goal is not None:
-        clauses.append(not_(lead_clause(parse_condition(cadence.goal, vocabulary), asking)))
+        clauses.append(lead_clause(parse_condition(cadence.goal, vocabulary).negated(), asking))
     current = select(t.current_lead.c.lead_id).where(t.current_lead.c.cadence == cadence.name)
     if cadence.enroll == "only_future":
         clauses.append(lead.id.not_in(current))

@@ -43,6 +43,8 @@ _KNOWN = (
     t.lead.c.import_id,
     *(t.lead.c[name] for name in LEAD_FIELDS),
 )
+_ROUNDS = 10
+"""Each is one more door that made the same lead in the same instant."""
 KnownLeads = Mapping[str, Mapping[str, Any]]
 
 
@@ -88,11 +90,14 @@ def save_leads(
     """
     merged = _merged(leads)
     saved: dict[str, SavedLead] = {}
-    while missing := [key for key in sorted(merged) if key not in saved]:
-        known = known_leads(connection, missing) if known is None or saved else known
-        saved.update(_fill(connection, [(known[key], merged[key]) for key in missing if key in known]))
+    for _ in range(_ROUNDS):
+        missing = [key for key in sorted(merged) if key not in saved]
+        if not missing:
+            break
+        rows, known = known if known is not None else known_leads(connection, missing), None
+        saved.update(_fill(connection, [(rows[key], merged[key]) for key in missing if key in rows]))
         # one that somebody else made since we looked is absent from the answer, and filled in the next round
-        saved.update(_make(connection, [merged[key] for key in missing if key not in known], now=now))
+        saved.update(_make(connection, [merged[key] for key in missing if key not in rows], now=now))
     tags = [(saved[key], tag) for key, lead in merged.items() for tag in lead.tags]
     insert_many(connection, t.lead_tag, ("lead_id", "tag"), [(one.id, tag) for one, tag in tags if one.created])
     tagged = _tag(connection, [(one.id, tag) for one, tag in tags if not one.created])

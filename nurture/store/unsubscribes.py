@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, select
 
 from nurture.domain.event import EventName
-from nurture.domain.message import WAITING, MessageKind, MessageStatus
-from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.consents import NewConsent, give_consent, withdraw_consent
-from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.events import NewEvent, record_event, wake_enrollments
+from nurture.store.reactions import cancel_steps
 from nurture.store.suppressions import lift, suppress, suppressed_among
 
 UNSUBSCRIBED = "unsubscribed"
@@ -30,7 +28,7 @@ def unsubscribe(connection: Connection, lead_id: int, *, message_id: int | None,
     event_id = record_event(connection, _event(connection, lead_id, message_id, source, now), now=now)
     if newly_suppressed or event_id is not None:
         withdraw_consent(connection, lead_id, source=source, now=now)
-    _cancel_waiting(connection, lead_id, now=now)
+    cancel_steps(connection, lead_ids=[lead_id], why={lead_id: UNSUBSCRIBED}, now=now)
     wake_enrollments(connection, [lead_id], now=now)
 
 
@@ -66,31 +64,3 @@ def _event(connection: Connection, lead_id: int, message_id: int | None, source:
         step=row.step if row is not None else None,
         props={"by": source},
     )
-
-
-def _cancel_waiting(connection: Connection, lead_id: int, *, now: datetime) -> None:
-    m = t.message.c
-    change = (
-        update(t.message)
-        .where(
-            m.lead_id == lead_id,
-            m.kind == MessageKind.STEP.value,
-            m.transactional.is_(None),
-            m.status.in_([status.value for status in WAITING]),
-        )
-        .values(status=MessageStatus.CANCELED.value, ended_at=now)
-        .returning(m.enrollment_id, m.cadence, m.step)
-    )
-    canceled = [
-        NewDecision(
-            lead_id=lead_id,
-            code=Reason.CANCELED,
-            at=now,
-            enrollment_id=row.enrollment_id,
-            cadence=row.cadence,
-            step=row.step,
-            detail={"reason": UNSUBSCRIBED},
-        )
-        for row in connection.execute(change)
-    ]
-    record_decisions(connection, canceled)

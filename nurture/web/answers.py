@@ -7,6 +7,7 @@ links look at pages, and nothing moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,7 +20,7 @@ from nurture.content.tokens import Purpose
 from nurture.domain.alerts import LEADS_TO, TRANSITIONS, AlertStatus, Answer, Rejection
 from nurture.domain.problem import Problem
 from nurture.pipeline.answers import AnswerOutcome, answer_alert
-from nurture.store.alerts import AlertView, alert_view
+from nurture.store.alerts import AlertAnswered, AlertView, alert_view, may_call
 from nurture.web.security import read_form
 from nurture.web.site import Site, site_of
 from nurture.web.tracking import read_id
@@ -62,28 +63,52 @@ async def answer(request: Request) -> Response:
     """GET|POST /a/T"""
     site = site_of(request)
     alert_id = read_id(site.parts.tokens.read(Purpose.ALERT, request.path_params["token"]))
-    view = await site.in_thread(_find, site, alert_id) if alert_id is not None else None
-    if view is None:
+    shown = await site.in_thread(_find, site, alert_id) if alert_id is not None else None
+    if shown is None:
         return site.notice(request, "not_found", status=404)
     if request.method != "POST":
-        return _page(site, view, chosen=request.query_params.get("do", ""))
-    fields = await read_form(request)
-    chosen = str(fields.get("answer", ""))
+        return _page(site, shown, chosen=request.query_params.get("do", ""))
+    said = _read(await read_form(request))
+    chosen = said.get("answer", "")
     try:
-        outcome = await site.in_thread(_take, site, view, fields)
+        outcome = await site.in_thread(_take, site, shown.alert, said)
     except Problem as problem:
-        return _page(site, view, chosen=chosen, mistake=str(problem), status=422)
-    after = await site.in_thread(_find, site, view.id) or view
+        mistake = _missing(said) or str(problem)
+        return _page(site, shown, chosen=chosen, typed=said, mistake=mistake, status=422)
+    after = await site.in_thread(_find, site, shown.alert.id) or shown
     return _page(site, after, said=_say(site, outcome))
 
 
-def _find(site: Site, alert_id: int) -> AlertView | None:
+def _read(fields: FormData) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if isinstance(value, str)}
+
+
+def _missing(said: Mapping[str, str]) -> str:
+    """What a rep forgot, in the page's words; the rest is said well enough where it was found."""
+    if said.get("answer") not in LABELS:
+        return "Please choose one of the answers."
+    if said["answer"] == Answer.REJECT and said.get("reason") not in REASONS:
+        return "Please choose why it is not for us."
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """The alert, and whether its lead permits calls now: it may have said no since the rep was told."""
+
+    alert: AlertView
+    may_call: bool
+
+
+def _find(site: Site, alert_id: int) -> _Shown | None:
     with site.parts.database.reading() as connection:
-        return alert_view(connection, alert_id)
+        view = alert_view(connection, alert_id)
+        if view is None:
+            return None
+        return _Shown(alert=view, may_call=bool(may_call(connection, [view.lead_id])))
 
 
-def _take(site: Site, view: AlertView, fields: FormData) -> AnswerOutcome:
-    said = {name: str(value) for name, value in fields.items() if isinstance(value, str)}
+def _take(site: Site, view: AlertView, said: Mapping[str, str]) -> AnswerOutcome:
     details = {name: said[name] for name in ("value", "currency") if said.get(name)}
     with site.parts.database.transaction() as connection:
         return answer_alert(
@@ -112,14 +137,23 @@ def _say(site: Site, outcome: AnswerOutcome) -> str:
 
 
 def _page(
-    site: Site, view: AlertView, *, chosen: str = "", said: str = "", mistake: str = "", status: int = 200
+    site: Site,
+    shown: _Shown,
+    *,
+    chosen: str = "",
+    typed: Mapping[str, str] | None = None,
+    said: str = "",
+    mistake: str = "",
+    status: int = 200,
 ) -> Response:
+    view = shown.alert
     open_answers = [each for each in LABELS if LEADS_TO[each] in TRANSITIONS[view.status]]
     return site.page(
         "alert.html",
         language=LANGUAGE,
         status=status,
         alert=view,
+        may_call=shown.may_call,
         stands=STANDS[view.status],
         rep=_rep(site, view.rep),
         owner=_rep(site, view.owner),
@@ -127,6 +161,7 @@ def _page(
         reasons=[(each.value, label) for each, label in REASONS.items()],
         labels={each.value: label for each, label in LABELS.items()},
         chosen=chosen if chosen in [each.value for each in open_answers] else "",
+        typed={name: (typed or {}).get(name, "") for name in ("reason", "value", "currency", "note")},
         said=said,
         mistake=mistake,
         **_known(site, view),
@@ -138,16 +173,30 @@ def _known(site: Site, view: AlertView) -> dict[str, Any]:
     rep = site.parts.settings.reps.get(view.rep)
     zone = ZoneInfo((rep.timezone if rep is not None else None) or site.parts.settings.workspace.timezone)
     evidence = view.evidence
+    coming = evidence.get("next")
     return {
-        "zone": zone,
         "score": f"{evidence.get('score', 0):.0f}",
         "change": f"{evidence.get('score_change', 0):+.0f}",
-        "may_call": evidence.get("may_call", False),
-        "actions": [
-            {"text": each["text"], "at": datetime.fromisoformat(each["at"]).astimezone(zone)}
-            for each in evidence.get("actions", [])
-        ],
+        "actions": [(each["text"], _moment(each["at"], zone)) for each in evidence.get("actions", [])],
+        "mails": [(each["subject"], _moment(each["at"], zone)) for each in evidence.get("mails", [])],
+        "mails_count": evidence.get("mails_count", 0),
+        "coming": coming and {**coming, "at": _moment(coming["at"], zone) if coming.get("at") else ""},
+        "said_before": [_said_before(site, each, zone) for each in view.answers],
     }
+
+
+def _said_before(site: Site, said: AlertAnswered, zone: ZoneInfo) -> tuple[str, str, str, str, str]:
+    """Answer, reason, note, who and when, as a person reads them."""
+    reason = REASONS[Rejection(said.reason)] if said.reason is not None else ""
+    return LABELS[Answer(said.answer)], reason, said.note or "", _rep(site, said.rep), _say_at(said.at, zone)
+
+
+def _moment(text: str, zone: ZoneInfo) -> str:
+    return _say_at(datetime.fromisoformat(text), zone)
+
+
+def _say_at(at: datetime, zone: ZoneInfo) -> str:
+    return at.astimezone(zone).strftime("%a %d %b, %H:%M")
 
 
 def _rep(site: Site, name: str | None) -> str:

@@ -57,9 +57,7 @@ def make(connection: Connection, number: int = 1, kind: MessageKind = MessageKin
         enrollment_id=enrollment_id,
     )
     message_id = queue_message(connection, new, now=NOW)
-    connection.execute(
-        update(t.enrollment).where(t.enrollment.c.id == enrollment_id).values(message_id=message_id)
-    )
+    connection.execute(update(t.enrollment).where(t.enrollment.c.id == enrollment_id).values(message_id=message_id))
     return message_id
 
 

@@ -105,6 +105,25 @@ OFFERS = {
     "tool": Offer(name="tool", kind="tool", url="https://tool.acme.example/start", email="tool", subject="Your tool"),
     "outside": Offer(name="outside", kind="e-book", file="../secret.txt", email="x", subject="x"),
 }
+EVIDENCE: dict[str, Any] = {
+    "at": "2026-11-02T11:00:00+00:00",
+    "grade": "A",
+    "stage": "mql",
+    "score": 82.0,
+    "score_change": 34.0,
+    "actions": [
+        {"at": "2026-11-02T10:41:00+00:00", "kind": "demo requested", "text": "asked for a demo"},
+        {"at": "2026-11-01T08:12:00+00:00", "kind": "clicked", "text": "clicked https://acme.example/roi"},
+        {"at": "2026-10-30T15:30:00+00:00", "kind": "page viewed", "text": "looked at /pricing/enterprise"},
+    ],
+    "mails": [
+        {"at": "2026-10-29T09:00:00+00:00", "subject": "Your ROI in two minutes"},
+        {"at": "2026-10-26T09:00:00+00:00", "subject": "Three teams, three stories"},
+    ],
+    "mails_count": 2,
+    "next": {"cadence": "mofu", "text": "the mail “roi”", "at": "2026-11-04T08:00:00+00:00"},
+    "may_call": True,
+}
 PDF = b"%PDF-1.4 a guide\n%%EOF\n"
 
 
@@ -182,6 +201,21 @@ class World:
             "visit": 1,
         }
         return self.insert(t.message, **(row | values))
+
+    def an_alert(self, lead_id: int, **values: Any) -> int:
+        """An alert that Ben was told of an hour ago, with what was known then."""
+        told_at = NOON - timedelta(hours=1)
+        row = {
+            "lead_id": lead_id,
+            "rep": "ben",
+            "status": "open",
+            "rule": "hot",
+            "reasons": ["Score 82 crossed the hot line", "Asked for a demo"],
+            "evidence": EVIDENCE,
+            "created_at": told_at,
+            "told_at": told_at,
+        }
+        return self.insert(t.alert, **(row | values))
 
     def sign(self, purpose: Purpose, payload: object) -> str:
         return self.tokens.sign(purpose, str(payload))

@@ -13,6 +13,7 @@ from nurture.content.tokens import Purpose
 from nurture.store import tables as t
 
 NARROW, WIDE = 320, 1280
+MAX = {"first_name": "Max", "last_name": "Mustermann", "company": "Beispiel AG", "title": "Head of Growth", "fit": "A"}
 
 
 @pytest.fixture
@@ -82,6 +83,19 @@ def test_the_form_works_by_keyboard_and_the_bait_is_never_reached(world: World, 
     assert world.rows(t.opt_in)[0].answers["company"] == "Beispiel AG"
 
 
+def test_a_rep_answers_with_one_press(world: World, page: Any) -> None:
+    alert = world.an_alert(world.a_lead())
+    page.goto(f"/a/{world.sign(Purpose.ALERT, alert)}?do=claim")
+    # what only a rejection or a won deal needs is out of the way
+    assert not page.get_by_label("Value").is_visible()
+    page.get_by_label("Not for us").first.check()
+    assert page.locator("#reason").is_visible()
+    page.get_by_label("I take it").check()
+    page.get_by_role("button", name="Send my answer").click()
+    assert page.get_by_role("status").inner_text() == "Thank you, that is noted."
+    assert world.rows(t.alert)[0].status == "claimed"
+
+
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pictures_of_every_page(world: World, chromium: Any, tmp_path: Path, width: int, scheme: str) -> None:
@@ -122,5 +136,15 @@ def test_pictures_of_every_page(world: World, chromium: Any, tmp_path: Path, wid
     picture("unsubscribed")
     page.goto("/u/nonsense")
     picture("not-found")
+    alert = "/a/" + world.sign(Purpose.ALERT, world.an_alert(world.a_lead("max@example.com", **MAX)))
+    page.goto(alert)
+    picture("alert")
+    page.goto(f"{alert}?do=reject")
+    page.get_by_role("button").click()
+    picture("alert-mistake")
+    page.get_by_label("I take it").check()
+    page.get_by_label("Note").fill("Calls on Monday at ten")
+    page.get_by_role("button").click()
+    picture("alert-claimed")
     context.close()
     assert [each for each in complaints if "404" not in each and "422" not in each] == []
