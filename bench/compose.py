@@ -28,7 +28,7 @@ from nurture.content.letters import Composer, LetterRequest, LinkStyle
 from nurture.content.templates import TemplateLibrary
 
 
-def request_for(number: int, dkim: DkimSigner | None = None) -> LetterRequest:
+def request_for(number: int) -> LetterRequest:
     """Each lead has its own name, address and links, as in a real run."""
     token = f"ab12.{number}.Zm9vYmFyYmF6cXV4cXV1eA"
     return LetterRequest(
@@ -56,7 +56,6 @@ def request_for(number: int, dkim: DkimSigner | None = None) -> LetterRequest:
         ),
         list_id="product.acme.example",
         feedback_id="guide:step:acme",
-        dkim=dkim,
     )
 
 

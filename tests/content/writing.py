@@ -65,6 +65,6 @@ def request(template: str = "letter", **changed: Any) -> LetterRequest:
         "feedback_id": "guide:intro:acme",
         "auto_submitted": False,
         "references": (),
-        "dkim": None,
+        "dkim": (),
     }
     return LetterRequest(**(given | changed))

@@ -9,13 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from served_world import FIREFOX, FORMS, OFFERS, PDF, SETTINGS, Clock, Served, World
 
 from nurture.content.tokens import Tokens
 from nurture.domain.lifecycle import Lifecycle
 from nurture.settings import Settings
 from nurture.store.database import Database
 from nurture.web.public import PublicParts
+from tests.web.served_world import FIREFOX, FORMS, OFFERS, PDF, SETTINGS, Clock, Served, World
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import httpx
 import pytest
-from served_world import World
 
 from nurture.content.tokens import Purpose
 from nurture.store import tables as t
+from tests.web.served_world import World
 
 
 def link(world: World, alert: int) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from served_world import CONSENT_TEXT, FORMS, GUIDE, PDF, World
 
 from nurture.content.tokens import Purpose
 from nurture.domain.addresses import erased_key
 from nurture.store import tables as t
 from nurture.store.database import Database
+from tests.web.served_world import CONSENT_TEXT, FORMS, GUIDE, PDF, World
 
 ZOE = {
     "email": "Zoe@Example.com",

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served_world import CONSENT_TEXT, FIREFOX, PDF, World
 
 from nurture.content.tokens import Purpose
 from nurture.store import tables as t
+from tests.web.served_world import CONSENT_TEXT, FIREFOX, PDF, World
 
 NARROW, WIDE = 320, 1280
 MAX = {"first_name": "Max", "last_name": "Mustermann", "company": "Beispiel AG", "title": "Head of Growth", "fit": "A"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from served_world import World
 
 from nurture.content.tokens import Purpose
 from nurture.store import tables as t
+from tests.web.served_world import World
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
 

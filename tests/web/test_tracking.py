@@ -10,12 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from served_world import PDF, URLS, World
 from sqlalchemy import text
 
 from nurture.content.tokens import Purpose, Tokens
 from nurture.store import tables as t
 from nurture.store.database import Database
+from tests.web.served_world import PDF, URLS, World
 
 
 def click(world: World, letter: int, link: int | str = 0, method: str = "GET", **headers: str) -> httpx.Response:
