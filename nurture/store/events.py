@@ -40,10 +40,19 @@ class NewEvent:
 
 def record_event(connection: Connection, new: NewEvent, *, now: datetime) -> int | None:
     """Append the event and return its id, or None when it stands there already. `react` draws the consequences."""
-    row = {**new.__dict__, "verdict": new.verdict.value, "recorded_at": now}
+    row = {**_storable(new.__dict__), "verdict": new.verdict.value, "recorded_at": now}
     statement = insert_ignore(connection, t.event).values(row).returning(t.event.c.id)
     event_id: int | None = connection.execute(statement).scalar_one_or_none()
     return event_id
+
+
+def _storable(value: Any) -> Any:
+    """Text from outside as both databases take it: PostgreSQL keeps no NUL, and UTF-8 no lone surrogate."""
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_storable(name): _storable(each) for name, each in value.items()}
+    return [_storable(each) for each in value] if isinstance(value, list) else value
 
 
 def wake_enrollments(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -> None:
