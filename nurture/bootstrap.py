@@ -35,9 +35,10 @@ from nurture.content.templates import TemplateLibrary
 from nurture.content.tokens import Tokens
 from nurture.delivery.conversation import Patience
 from nurture.delivery.servers import Server, ServerAddress
+from nurture.domain.problem import Problem
 from nurture.engines.stages import QUIET_AFTER, Stages
 from nurture.pipeline.advance import Rules
-from nurture.pipeline.deliver import Deliverer
+from nurture.pipeline.deliver import Deliverer, Equipment
 from nurture.pipeline.outgoing import LetterWriter
 from nurture.rehearsal.cadence_tests import Outcome, Scene, empty, lead_zone, moment_of, run_test, scene_files
 from nurture.rehearsal.clock import VirtualClock
@@ -46,6 +47,8 @@ from nurture.settings import Settings, load_settings, resolve_secret
 from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.migrate import upgrade
+from nurture.web.preview import Preview
+from nurture.web.preview_desk import Desk
 from nurture.web.public import PublicParts, public_app
 from nurture.web.server import ListeningServer, make_server
 
@@ -93,6 +96,16 @@ class Installation:
     def secret(self, reference: str | None) -> str | None:
         return resolve_secret(self._rooted(reference)) if reference is not None else None
 
+    def signers(self, settings: Settings) -> dict[str, list[DkimSigner]]:
+        """domain of From -> who signs for it; each key makes a signature of its own. Raises Problem."""
+        signers = {}
+        for domain, keys in settings.dkim.items():
+            signers[domain.lower()] = [
+                DkimSigner(domain=domain, selector=key.selector, private_key_pem=self.secret(key.key) or "")
+                for key in (keys if isinstance(keys, list) else [keys])
+            ]
+        return signers
+
     def at(self, *, clock: Clock, rng: random.Random) -> Installation:
         """The same installation at another time and with other luck."""
         return replace(self, clock=clock, rng=rng)
@@ -112,6 +125,11 @@ def open_installation(root: Path) -> Installation:
         clock=system_clock,
         rng=system_random(),
     )
+
+
+def open_unsigned(root: Path) -> Unsigned:
+    """As `open_installation`, for looking at letters: no secret is needed. Raises Problem."""
+    return Unsigned(**vars(open_installation(root)))
 
 
 def open_database(root: Path, settings: Settings) -> Database:
@@ -165,7 +183,6 @@ def build_stages(
     templates = library or build_library(installation.root, workspace.settings)
     composer = Composer(templates)
     waits = patience or Patience()
-    hops = servers or {name: Server(address, patience=waits) for name, address in _addresses(installation).items()}
 
     def rules(files: Workspace) -> Rules:
         return Rules(
@@ -179,22 +196,15 @@ def build_stages(
             say=lambda text, values: templates.line(text).render(dict(values)),
         )
 
-    def deliverer(files: Workspace) -> Deliverer:
-        letters = LetterWriter(
-            settings=files.settings,
-            forms=files.forms,
-            offers=files.offers,
-            composer=composer,
-            tokens=installation.tokens,
-            calendar=_calendar(files.settings),
-            clock=installation.clock,
-            header_key=installation.key("message ids"),
-            signers=_signers(installation, files.settings),
-        )
+    def equipment(files: Workspace) -> Equipment:
+        addresses = _addresses(replace(installation, settings=files.settings))
+        hops = servers or {name: Server(address, patience=waits) for name, address in addresses.items()}
+        return Equipment(letters=build_letters(installation, files, composer), servers=hops)
+
+    def deliverer(first: Equipment) -> Deliverer:
         return Deliverer(
             database=installation.database,
-            letters=letters,
-            servers=hops,
+            equipment=first,
             clock=installation.clock,
             rng=installation.rng,
             owner=owner,
@@ -206,11 +216,46 @@ def build_stages(
         database=installation.database,
         workspace=workspace,
         rules=rules,
+        equipment=equipment,
         deliverer=deliverer,
         tokens=installation.tokens,
         clock=installation.clock,
         rng=installation.rng,
     )
+
+
+def build_letters(installation: Installation, workspace: Workspace, composer: Composer) -> LetterWriter:
+    """Who writes this workspace's letters. Raises Problem where a secret is missing."""
+    return LetterWriter(
+        settings=workspace.settings,
+        forms=workspace.forms,
+        offers=workspace.offers,
+        composer=composer,
+        tokens=installation.tokens,
+        calendar=_calendar(workspace.settings),
+        clock=installation.clock,
+        header_key=installation.key("message ids"),
+        signers=installation.signers(workspace.settings),
+    )
+
+
+def build_server(installation: Installation, name: str) -> Server:
+    """One next hop of config.toml, for a message that a person waits for. Raises Problem: its password is missing."""
+    return Server(_addresses(installation)[name], patience=Patience(command=30, data=30, block=30, dot=120))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsigned(Installation):
+    """An installation for looking at letters: without a secret, so its mail bears no signature and its tokens open
+    nothing.
+    """
+
+    @cached_property
+    def secrets(self) -> list[str]:
+        return ["nobody's"]
+
+    def signers(self, settings: Settings) -> dict[str, list[DkimSigner]]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +353,19 @@ def build_public_server(installation: Installation, workspace: Workspace) -> Lis
     return make_server(public_app(parts), workspace.settings.web.public)
 
 
+def build_preview_server(installation: Installation, port: int) -> tuple[ListeningServer, Preview]:
+    """The pages of `nurture preview`, on loopback alone. Raises Problem where the port is taken."""
+
+    def make_letters(workspace: Workspace, library: TemplateLibrary) -> LetterWriter:
+        return build_letters(installation, workspace, Composer(library))
+
+    preview = Preview(Desk(root=installation.root, database=installation.database, make_letters=make_letters))
+    try:
+        return make_server(preview.app(), f"127.0.0.1:{port}"), preview
+    except Problem:
+        raise Problem(f"port {port} of 127.0.0.1 is taken: name another one, or 0 for any, with --port") from None
+
+
 def _addresses(installation: Installation) -> dict[str, ServerAddress]:
     return {
         name: ServerAddress(
@@ -322,17 +380,6 @@ def _addresses(installation: Installation) -> dict[str, ServerAddress]:
         )
         for name, smtp in installation.settings.smtp.items()
     }
-
-
-def _signers(installation: Installation, settings: Settings) -> dict[str, list[DkimSigner]]:
-    """domain of From -> who signs for it; each key makes a signature of its own."""
-    signers = {}
-    for domain, keys in settings.dkim.items():
-        signers[domain.lower()] = [
-            DkimSigner(domain=domain, selector=key.selector, private_key_pem=installation.secret(key.key) or "")
-            for key in (keys if isinstance(keys, list) else [keys])
-        ]
-    return signers
 
 
 def _calendar(settings: Settings) -> Calendar:

@@ -11,7 +11,8 @@ from nurture.authoring.lint import lint
 from nurture.authoring.render_checks import check_messages, check_rendering
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
-from nurture.authoring.workspace import compile_sources
+from nurture.authoring.workspace import Compiled, compile_sources
+from nurture.content.templates import TemplateLibrary
 from nurture.documents.finding import Finding
 from nurture.domain.problem import Problem
 from nurture.settings import CONFIG
@@ -41,9 +42,17 @@ def check_workspace(root: Path) -> CheckReport:
     """Every mistake in the workspace at `root`. Raises Problem where there is no workspace."""
     if not (root / CONFIG).is_file():
         raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
-    sources = read_sources(root)
-    compiled = compile_sources(sources)
-    library = library_of(compiled)
+    compiled = compile_sources(read_sources(root))
+    sources = compiled.sources
+    return CheckReport(
+        findings=findings_of(compiled, library_of(compiled)),
+        cadences=len(sources.cadences),
+        templates=len(sources.names.templates),
+    )
+
+
+def findings_of(compiled: Compiled, library: TemplateLibrary) -> tuple[Finding, ...]:
+    """Everything that is wrong with a workspace as it was read, in order."""
     findings = {
         *compiled.findings,
         *lint(compiled),
@@ -52,6 +61,4 @@ def check_workspace(root: Path) -> CheckReport:
         *check_rendering(compiled, library),
         *check_messages(compiled, library),
     }
-    return CheckReport(
-        findings=tuple(sorted(findings)), cadences=len(sources.cadences), templates=len(sources.names.templates)
-    )
+    return tuple(sorted(findings))

@@ -8,17 +8,16 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from nurture.authoring.compile_cadence import reachable
+from nurture.authoring.sources import FORMS
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
 from nurture.authoring.workspace import Compiled
+from nurture.content.lint import lint_subject
 from nurture.documents.document import Document, Path
 from nurture.documents.finding import Finding
 from nurture.domain.cadence import Cadence, Email
 from nurture.domain.mailbox import read_mailbox
 from nurture.settings import Settings
 
-SUBJECT_AT_MOST = 60
-"""Characters of a subject that phones show."""
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _FREEMAIL_DOMAINS = """
     gmail.com googlemail.com outlook.com hotmail.com live.com msn.com yahoo.com yahoo.co.uk yahoo.de yahoo.fr ymail.com
     aol.com icloud.com me.com mac.com gmx.de gmx.net gmx.at web.de t-online.de freenet.de orange.fr free.fr laposte.net
@@ -62,8 +61,10 @@ def lint(compiled: Compiled) -> Iterator[Finding]:
     for stem, cadence in compiled.cadences.items():
         document, keyed = sources.cadences[stem], key_steps(compiled.files[stem].steps)
         yield from _unreachable(document, keyed, cadence)
-        yield from _long_subjects(document, keyed)
+        yield from _subjects(document, keyed)
         yield from _offer_first(document, keyed, cadence, compiled)
+    if FORMS in sources.special:
+        yield from _subjects_of_forms(sources.special[FORMS], compiled)
     yield from _rivals(compiled)
 
 
@@ -128,19 +129,26 @@ def _unreachable(document: Document, keyed: tuple[KeyedStep, ...], cadence: Cade
         before_reached = reached
 
 
-def _long_subjects(document: Document, keyed: tuple[KeyedStep, ...]) -> Iterator[Finding]:
+def _subjects(document: Document, keyed: tuple[KeyedStep, ...]) -> Iterator[Finding]:
     for step in in_file_order(keyed):
-        if step.kind != "email":
-            continue
+        subject = getattr(step.body, "subject", None)
         place = (*step.path, "subject")
-        subject = getattr(step.body, "subject", "")
-        arms = subject.items() if isinstance(subject, dict) else [(None, subject)]
-        for arm, text in arms:
-            length = len(_JINJA.sub("", text))
-            if length > SUBJECT_AT_MOST:
-                path = place if arm is None else (*place, arm)
-                message = f"subject of {length} characters: phones show about {SUBJECT_AT_MOST}"
-                yield _warn(document, path, "long-subject", message)
+        for arm, text in subject.items() if isinstance(subject, dict) else [(None, subject)]:
+            if text is not None:
+                yield from _subject(document, place if arm is None else (*place, arm), text)
+
+
+def _subjects_of_forms(document: Document, compiled: Compiled) -> Iterator[Finding]:
+    for name, offer in compiled.offers.items():
+        yield from _subject(document, ("offers", name, "subject"), offer.subject)
+    for name, form in compiled.forms.items():
+        if form.confirm is not None:
+            yield from _subject(document, ("forms", name, "confirm", "subject"), form.confirm.subject)
+
+
+def _subject(document: Document, path: Path, text: str) -> Iterator[Finding]:
+    for remark in lint_subject(text):
+        yield document.finding(document.value_at(path), remark.code, remark.message, level=remark.level)
 
 
 def _offer_first(

@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from nurture.authoring.cadence_file import EmailStep, NotifyStep
+from nurture.authoring.samples import OF_EVERY_LEAD, SAMPLES, SOME_DAY, sample_lead
 from nurture.authoring.sources import FORMS, TEMPLATES
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
 from nurture.authoring.workspace import Compiled
-from nurture.content.letters import Composer, LetterRequest, LinkStyle, RenderProblem
+from nurture.content.letters import Composer, Letter, LetterRequest, LinkStyle, RenderProblem
+from nurture.content.lint import lint_html, lint_text
 from nurture.content.templates import TemplateError, TemplateLibrary
 from nurture.documents.document import Document, Path
-from nurture.documents.finding import Finding, Level
+from nurture.documents.finding import Finding
 from nurture.documents.source import read_source
 from nurture.domain.mailbox import Mailbox, read_mailbox
 from nurture.settings import Settings
-from nurture.store.lead_facts import LEAD_FIELDS, lead_view
+from nurture.store.lead_facts import lead_view
 
-CLIPPED_AT = 102 * 1024
-"""Bytes of HTML from which Gmail shows only the beginning, without the way out at its end."""
-NEARLY_CLIPPED_AT = 80 * 1024
-_SOME_DAY = datetime(2026, 1, 5, 9, tzinfo=UTC)
 _URL = "https://mail.example/x"
 _MISSING = re.compile(r"^([\w.]+) is missing and has no default$")
-_SAMPLES: Mapping[str, Any] = {
-    "email": "zoe@example.com",
-    "stage": "lead",
-    "fit": "A",
-    "language": "en",
-    "timezone": "Europe/Berlin",
-    "country": "DE",
-    "created_at": _SOME_DAY,
-}
-_OF_EVERY_LEAD = ("email", "stage", "created_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +44,15 @@ def check_rendering(compiled: Compiled, library: TemplateLibrary) -> Iterator[Fi
     if settings is None:
         return
     composer = Composer(library)
+    remarked: set[tuple[str, str]] = set()
     for letter in _letters(compiled):
         for full in (True, False):
             lead = _lead(library, letter.template, settings, full=full)
             context = {**_context(settings, full=full), "lead": lead, **letter.addresses}
             yield from _bad_lines(letter, library, context, full=full)
-            yield from _bad_letter(compiled, letter, composer, context, settings, full=full)
+            written = yield from _tried(compiled, letter, composer, context, settings, full=full)
+            if written is not None:
+                yield from _disliked(compiled, letter.template, written, remarked)
 
 
 def _letters(compiled: Compiled) -> Iterator[_Letter]:
@@ -104,22 +94,12 @@ def _letter_of_step(document: Document, step: KeyedStep, body: EmailStep) -> _Le
 
 
 def _lead(library: TemplateLibrary, template: str, settings: Settings, *, full: bool) -> dict[str, Any]:
-    """A lead as the engine shows it to templates: with every field, or with those that nobody lacks."""
-    samples = {name: _SAMPLES.get(name, f"Some {name}") for name in LEAD_FIELDS}
-    if full:
-        return lead_view({**samples, "custom": _custom(library, template, settings)})
-    return lead_view({**dict.fromkeys(LEAD_FIELDS), **{name: samples[name] for name in _OF_EVERY_LEAD}, "custom": {}})
-
-
-def _custom(library: TemplateLibrary, template: str, settings: Settings) -> dict[str, Any]:
-    samples: dict[str, Any] = {"number": 42, "boolean": True, "date": "2026-01-05", "datetime": "2026-01-05T09:00:00Z"}
-    declared = {name: kind if isinstance(kind, str) else "text" for name, kind in (settings.fields or {}).items()}
+    """A made-up lead as the engine shows one to templates."""
     try:
         used = library.variables(template)
     except TemplateError:
         used = frozenset()
-    asked = {name.split(".")[2]: "text" for name in used if name.startswith("lead.custom.")}
-    return {name: samples.get(kind, "sample") for name, kind in {**asked, **declared}.items()}
+    return lead_view(sample_lead(settings, used, full=full))
 
 
 def _context(settings: Settings, *, full: bool) -> dict[str, Any]:
@@ -154,7 +134,7 @@ def _bad_lines(letter: _Letter, library: TemplateLibrary, context: dict[str, Any
             continue
 
 
-def _bad_letter(
+def _tried(
     compiled: Compiled,
     letter: _Letter,
     composer: Composer,
@@ -162,7 +142,8 @@ def _bad_letter(
     settings: Settings,
     *,
     full: bool,
-) -> Iterator[Finding]:
+) -> Generator[Finding, None, Letter | None]:
+    """What keeps the letter from being written; the letter where nothing does."""
     sender = _sender(settings)
     request = LetterRequest(
         template=letter.template,
@@ -174,26 +155,35 @@ def _bad_letter(
         from_address=sender.address,
         to_address="zoe@example.com",
         message_id="1.check@mail.example",
-        date=_SOME_DAY,
+        date=SOME_DAY,
         links=LinkStyle(unsubscribe_url=_URL, preferences_url=_URL),
     )
     try:
-        size = len(composer.compose(request).html.encode())
+        return composer.compose(request)
     except TemplateError:
-        return
+        return None
     except RenderProblem as problem:
         place = _in_template(compiled, letter.template, str(problem))
         if place is None:
             yield _problem(letter.document, (*letter.path, "email"), str(problem), full=full)
         else:
             yield _said(place, str(problem), full=full)
-        return
-    if size > NEARLY_CLIPPED_AT:
-        level: Level = "error" if size > CLIPPED_AT else "warning"
-        message = f"HTML of {size // 1024} KB: Gmail clips at {CLIPPED_AT // 1024} KB, with the way out at its end"
-        yield Finding(
-            file=f"{TEMPLATES}/{letter.template}.mjml", line=1, column=1, level=level, code="clipped", message=message
+        return None
+
+
+def _disliked(compiled: Compiled, template: str, letter: Letter, remarked: set[tuple[str, str]]) -> Iterator[Finding]:
+    """Copy lint of a letter, each thing once a template; `remarked` is what was said before."""
+    for remark in (*lint_html(letter.html), *lint_text(letter.text)):
+        said = (template, remark.code if remark.code == "clipped" else remark.message)
+        if said in remarked:
+            continue
+        remarked.add(said)
+        file, line, column = _found(compiled, template, re.escape(remark.near)) or (
+            f"{TEMPLATES}/{template}.mjml",
+            1,
+            1,
         )
+        yield Finding(file=file, line=line, column=column, level=remark.level, code=remark.code, message=remark.message)
 
 
 def _problem(document: Document, path: Path, message: str, *, full: bool) -> Finding:
@@ -216,19 +206,35 @@ def _in_template(compiled: Compiled, template: str, message: str) -> tuple[str, 
     missing = _MISSING.match(message)
     if missing is None:
         return None
+    return _found(compiled, template, rf"\b{re.escape(missing[1])}\b(?!\s*\|\s*default)")
+
+
+def _found(compiled: Compiled, template: str, pattern: str) -> tuple[str, int, int] | None:
+    """Where the template, or a part that any may include, has this; nowhere for an empty pattern."""
     others = [file for file in compiled.sources.template_files if file.startswith("_")]
-    for file in (f"{template}.mjml", *others):
+    for file in (f"{template}.mjml", *others) if pattern else ():
         text = read_source(compiled.sources.root, f"{TEMPLATES}/{file}")
-        found = re.search(rf"\b{re.escape(missing[1])}\b(?!\s*\|\s*default)", text) if isinstance(text, str) else None
+        found = re.search(pattern, text) if isinstance(text, str) else None
         if found and isinstance(text, str):
             start = found.start()
             return f"{TEMPLATES}/{file}", text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
     return None
 
 
+def place_of_problem(compiled: Compiled, cadence: str, step: str, message: str) -> tuple[str, int, int]:
+    """File, line and column of what a RenderProblem says of this step's letter; the step's, where nothing is nearer."""
+    document = compiled.sources.cadences[cadence]
+    for keyed in in_file_order(key_steps(compiled.files[cadence].steps)):
+        if keyed.key == step and isinstance(keyed.body, EmailStep):
+            mark = document.value_at((*keyed.path, "email"))
+            found = _in_template(compiled, keyed.body.email, message)
+            return found or (document.file, mark.line, mark.column)
+    return document.file, 1, 1
+
+
 def check_messages(compiled: Compiled, library: TemplateLibrary) -> Iterator[Finding]:
     """What `notify` steps say of a lead of whom little is known."""
-    lead = {**{name: _SAMPLES[name] for name in _OF_EVERY_LEAD}, "custom": {}}
+    lead = {**{name: SAMPLES[name] for name in OF_EVERY_LEAD}, "custom": {}}
     for stem, file in compiled.files.items():
         for step in in_file_order(key_steps(file.steps)):
             if isinstance(step.body, NotifyStep):

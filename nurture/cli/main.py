@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, by_hand, database, demo, leads, mail, numbers, rehearse, run
+from nurture.cli import author, by_hand, content, database, demo, leads, mail, numbers, rehearse, run
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
 app.command("init")(author.init)
 app.command("check")(author.check)
 app.command("test")(rehearse.test)
+app.command("preview")(content.preview)
+app.command("render")(content.render)
+app.command("send-test")(content.send_test)
 app.command("schema")(author.schema)
 app.command("import")(leads.import_file)
 app.add_typer(leads.leads_app, name="leads")

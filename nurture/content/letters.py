@@ -102,6 +102,7 @@ class Letter:
 
     wire: bytes = field(repr=False)
     subject: str
+    preheader: str = ""
     links: tuple[str, ...]
     link_digest: str
     """Names the list of destinations: the same list, the same digest."""
@@ -145,6 +146,7 @@ class Composer:
         return Letter(
             wire=_serialised(request, subject, style.one_click_url, f"{_TEXT_HEAD}{text}{_HTML_HEAD}{html}{_END}"),
             subject=subject,
+            preheader=preheader,
             links=links,
             link_digest=link_digest(links),
         )

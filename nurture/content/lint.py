@@ -16,6 +16,7 @@ CLIPPED_BYTES = 102 * 1024
 """From here on Gmail shows only the beginning, and hides the way out at the end."""
 NEARLY_CLIPPED_BYTES = 80 * 1024
 SUBJECT_CHARACTERS = 60
+"""What phones show of a subject."""
 SHORTENERS = frozenset(
     {
         *("bit.ly", "buff.ly", "cutt.ly", "goo.gl", "is.gd", "lnkd.in", "ow.ly", "rb.gy", "rebrand.ly", "short.io"),
@@ -23,7 +24,7 @@ SHORTENERS = frozenset(
     }
 )
 
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}", re.DOTALL)
+_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _BUTTON = re.compile(
     r"display:\s*inline-block.*background|background.*display:\s*inline-block", re.IGNORECASE | re.DOTALL
 )
@@ -34,11 +35,12 @@ _SHOUTED = re.compile(r"\b[A-ZÄÖÜ]{4,}\b")
 
 @dataclass(frozen=True, kw_only=True)
 class Remark:
-    """One thing to mend. `code` is a stable word for it."""
+    """One thing to mend. `code` is a stable word for it; `near` stands in the source where it is, if not changed."""
 
     level: Literal["error", "warning"]
     code: str
     message: str
+    near: str = ""
 
 
 def lint_subject(subject: str) -> list[Remark]:
@@ -46,8 +48,8 @@ def lint_subject(subject: str) -> list[Remark]:
     bare = _JINJA.sub("", subject)
     remarks = []
     if len(bare) > SUBJECT_CHARACTERS:
-        message = f"subject of {len(bare)} characters: phones cut at about {SUBJECT_CHARACTERS}"
-        remarks.append(Remark(level="warning", code="long_subject", message=message))
+        message = f"subject of {len(bare)} characters: phones show about {SUBJECT_CHARACTERS}"
+        remarks.append(Remark(level="warning", code="long-subject", message=message))
     letters = [character for character in bare if character.isalpha()]
     loud = len(letters) >= 8 and sum(map(str.isupper, letters)) > 0.6 * len(letters)
     if loud or "!!" in bare or len(_SHOUTED.findall(bare)) >= 2:
@@ -63,13 +65,20 @@ def lint_html(html: str) -> list[Remark]:
     return [*_size(html), *reader.remarks, *_buttons(reader.buttons)]
 
 
+def lint_text(text: str) -> list[Remark]:
+    """The text part: a letter without one is what spam looks like, and some readers see nothing else."""
+    if text.strip():
+        return []
+    return [Remark(level="warning", code="no-text", message="the text part is blank: say something in words")]
+
+
 def _size(html: str) -> list[Remark]:
     size = len(html.encode("utf-8", "replace"))
     if size < NEARLY_CLIPPED_BYTES:
         return []
     message = f"HTML of {size // 1024} KB: Gmail clips at {CLIPPED_BYTES // 1024} KB, with the way out at its end"
-    level: Literal["error", "warning"] = "error" if size >= CLIPPED_BYTES else "warning"
-    return [Remark(level=level, code="large_html", message=message)]
+    level: Literal["error", "warning"] = "error" if size > CLIPPED_BYTES else "warning"
+    return [Remark(level=level, code="clipped", message=message)]
 
 
 def _buttons(labels: list[str]) -> list[Remark]:
@@ -77,7 +86,7 @@ def _buttons(labels: list[str]) -> list[Remark]:
         return []
     named = ", ".join(f'"{label}"' for label in labels[:4])
     message = f"{len(labels)} buttons ({named}): one call to action is clicked more than several"
-    return [Remark(level="warning", code="several_buttons", message=message)]
+    return [Remark(level="warning", code="several-buttons", message=message, near=labels[1])]
 
 
 class _Reader(HTMLParser):
@@ -111,26 +120,27 @@ class _Reader(HTMLParser):
         if self._button:
             self.buttons.append(label)
         if not label:
-            self._warn("link_without_text", f'the link to "{self._href[:60]}" shows nothing to click on')
+            self._warn("link-without-text", f'the link to "{self._href[:60]}" shows nothing to click on', self._href)
 
     def _image(self, attributes: dict[str, str | None]) -> None:
         source = attributes.get("src") or ""
         pixel = attributes.get("width") == "1" or attributes.get("height") == "1"
         if not (attributes.get("alt") or "").strip() and not pixel:
-            self._warn("no_alt", f'the image "{source[-60:]}" has no alt text; many readers block images')
+            self._warn("no-alt", f'the image "{source[-60:]}" has no alt text; many readers block images', source)
         self._label.append(attributes.get("alt") or source)
 
     def _link(self, href: str) -> None:
         if not href or href == "#":
-            self.remarks.append(Remark(level="error", code="empty_link", message="a link goes nowhere"))
+            near = f'href="{href}"'
+            self.remarks.append(Remark(level="error", code="empty-link", message="a link goes nowhere", near=near))
         elif href[:5].lower() == "data:":
             message = "a data: link is blocked by mail programs"
-            self.remarks.append(Remark(level="error", code="data_link", message=message))
+            self.remarks.append(Remark(level="error", code="data-link", message=message, near=href))
         elif _host(href) in SHORTENERS:
-            self._warn("shortened_link", f'"{href}": filters distrust shortened links; write the real address')
+            self._warn("shortened-link", f'"{href}": filters distrust shortened links; write the real address', href)
 
-    def _warn(self, code: str, message: str) -> None:
-        self.remarks.append(Remark(level="warning", code=code, message=message))
+    def _warn(self, code: str, message: str, near: str) -> None:
+        self.remarks.append(Remark(level="warning", code=code, message=message, near=near))
 
 
 def _host(href: str) -> str:

@@ -8,6 +8,7 @@ It must not decide, log or touch the database.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from dataclasses import dataclass
 
@@ -69,9 +70,15 @@ class Conversation(asyncio.Protocol):
         return None
 
     async def dot(self) -> Reply:
-        """Write the end of the message and read the verdict. Raises LinkLost: nobody knows then."""
+        """Write the end of the message and read the verdict. Raises LinkLost: nobody knows then.
+
+        Only while `open`: a server that spoke before the end has said something else than its verdict.
+        """
         self._write(b".\r\n")
         code, text = await self._reply(self.patience.dot)
+        if not (200 <= code < 300 or 400 <= code < 600):
+            self.abort()
+            raise LinkLost(f"{code} is no verdict on a message")
         self.message_count += 1
         return read_reply(code, text)
 
@@ -91,11 +98,15 @@ class Conversation(asyncio.Protocol):
     async def _pipelined(self, mail: bytes, rcpt: bytes) -> Reply | None:
         """RFC 2920: one round trip for the three commands."""
         self._write(mail + rcpt + b"DATA\r\n")
-        replies = [
-            await self._reply(self.patience.command),
-            await self._reply(self.patience.command),
-            await self._reply(self.patience.data),
-        ]
+        replies: list[tuple[int, str]] = []
+        try:
+            for seconds in (self.patience.command, self.patience.command, self.patience.data):
+                replies.append(await self._reply(seconds))
+        except LinkLost:
+            refusal = _first_refusal(replies)
+            if refusal is None:
+                raise
+            return refusal  # it was said, though the server left with it
         refusal = _first_refusal(replies)
         if refusal is not None and replies[2][0] == 354:
             # the server waits for a body that has no recipient: leave rather than write any end of a message
@@ -115,7 +126,8 @@ class Conversation(asyncio.Protocol):
         return None
 
     async def _reset(self) -> None:
-        if self._lost is None and not self.transport.is_closing():
+        """Ready for the next message. Where the link is lost over it, the refusal stands all the same."""
+        with contextlib.suppress(LinkLost):
             self._write(b"RSET\r\n")
             await self._reply(self.patience.command)
 

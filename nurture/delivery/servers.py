@@ -54,12 +54,16 @@ class Server:
 
     async def conversation(self) -> Conversation:
         """An open conversation, reused or new. Raises ServerUnavailable."""
+        return await self.idle_conversation() or await self._connect()
+
+    async def idle_conversation(self) -> Conversation | None:
+        """One that is open and that nobody uses, if there is any."""
         while self._idle:
             idle = self._idle.pop()
             if idle.open and idle.message_count < MESSAGES_A_CONNECTION:
                 return idle
             await idle.quit()
-        return await self._connect()
+        return None
 
     def give_back(self, conversation: Conversation) -> None:
         if conversation.open:

@@ -1,7 +1,8 @@
 """Whether a message that is due may go now: the last look before an attempt, pure.
 
 An intent was decided by `decide`; hours may have passed since (a deferral, a stopped daemon), so window, holds,
-consent, suppression and the enrollment are looked at again. Its place in the frequency cap it has already.
+consent, suppression and the enrollment are looked at again. Its place in the frequency cap it has already, unless it
+waited so long that others took theirs meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ PAUSED_LOOK = timedelta(minutes=10)
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A message that is due, with what it depends on now. `opens_at`: its window's next opening (now, if open)."""
+    """A message that is due, with what it depends on now.
+
+    `opens_at`: its window's next opening (now, if open). `free_at`: when the frequency caps have room for it.
+    """
 
     kind: MessageKind
     transactional: bool
@@ -31,6 +35,7 @@ class Waiting:
     """A person said to send it again, so that the enrollment, which went on, is not asked."""
     hold_until: datetime | None
     opens_at: datetime | None
+    free_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +57,22 @@ class Never:
     why: str
 
 
+# While one of these holds a message back, no time to deliver it passes.
+HOLDS_BACK = frozenset({Reason.PAUSED, Reason.HELD, Reason.CAPPED})
 # What keeps even the mail that a person just asked for.
 ABSOLUTE_SUPPRESSIONS = frozenset({"complained", "erased", "bounced", "do_not_contact"})
 
 
 def clear(message: Waiting, now: datetime) -> Go | NotNow | Never:
     """The decision for this attempt."""
-    if message.give_up_at is not None and message.give_up_at <= now:
+    decided = _wanted(message, now)
+    is_over = message.give_up_at is not None and message.give_up_at <= now
+    if is_over and (isinstance(decided, Go) or (isinstance(decided, NotNow) and decided.code not in HOLDS_BACK)):
         return Never(code=Reason.FAILED, why="given up: it could not be delivered in time")
+    return decided
+
+
+def _wanted(message: Waiting, now: datetime) -> Go | NotNow | Never:
     if message.kind is MessageKind.ALERT:
         return Go()
     if message.suppressed is not None and (
@@ -83,9 +96,12 @@ def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
     if message.transactional:
         return Go()
     if message.hold_until is not None and message.hold_until > now:
-        return NotNow(until=message.hold_until, code=Reason.HELD)
+        # looked at again before it is over: sales may let go early
+        return NotNow(until=min(message.hold_until, now + PAUSED_LOOK), code=Reason.HELD)
     if message.opens_at is None:
         return Never(code=Reason.FAILED, why="its window never opens")
     if message.opens_at > now:
         return NotNow(until=message.opens_at, code=Reason.OUT_OF_WINDOW)
+    if message.free_at > now:
+        return NotNow(until=message.free_at, code=Reason.CAPPED)
     return Go()

@@ -69,6 +69,8 @@ class Facts:
     forced_exit: ExitReason | None = None
     stage: str = "lead"
     message: MessageStatus | None = None
+    message_step: StepKey | None = None
+    """Whose message it is: an edit may have moved the enrollment on while it was under way."""
     held_until: datetime | None = None
     held_by: str | None = None
     caps: Sequence[FrequencyCap] = ()
@@ -166,13 +168,16 @@ def exit_of(facts: Facts) -> ExitReason | None:
         return _FINAL_STAGES[facts.stage]
     if cadence.exit is not None and cadence.exit in facts.holds:
         return ExitReason.CONDITION
-    if cadence.goal_within is not None:
-        deadline = end_of_wait(
-            cadence.goal_within, facts.enrolled_at, zone=facts.zone, is_holiday=_business(facts, cadence.window)
-        )
-        if facts.now >= deadline:
-            return ExitReason.GOAL_EXPIRED
-    return None
+    deadline = goal_deadline(facts)
+    return ExitReason.GOAL_EXPIRED if deadline is not None and facts.now >= deadline else None
+
+
+def goal_deadline(facts: Facts) -> datetime | None:
+    """When the time to reach the goal is over, if the cadence sets one."""
+    within = facts.cadence.goal_within
+    if within is None:
+        return None
+    return end_of_wait(within, facts.enrolled_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
 
 
 def decide(facts: Facts) -> Decision:
@@ -183,10 +188,10 @@ def decide(facts: Facts) -> Decision:
     if facts.cadence.status in ("draft", "paused"):
         return Later(until=facts.now + STILL_PAUSED, code=Reason.PAUSED, floor_at=facts.now + STILL_PAUSED)
     step = facts.cadence.steps.get(facts.step) if facts.step is not None else None
-    if step is None:
-        return Complete()
     if facts.message is not None:
         return _after_message(step, facts)
+    if step is None:
+        return Complete()
     if step.when is not None and step.when not in facts.holds:
         onward = step.after if isinstance(step, Branch) else step.next
         return GoOn(next=onward, since_at=facts.now, code=Reason.SKIPPED_WHEN, detail={"condition": step.when})
@@ -209,9 +214,12 @@ def _decide_step(step: Step, facts: Facts) -> Decision:
             return Act(step=step)
 
 
-def _after_message(step: Step, facts: Facts) -> Decision:
+def _after_message(step: Step | None, facts: Facts) -> Decision:
     if facts.message not in _DONE:
         return Await()
+    if step is None or facts.message_step not in (None, step.key):
+        # the message's own step was edited away: the enrollment stands where it was moved to
+        return GoOn(next=step.key if step is not None else None, since_at=facts.since_at)
     return GoOn(next=step.next, since_at=facts.since_at)
 
 

@@ -61,11 +61,14 @@ class Embedded:
         self._scheduler.add_job(tick, "interval", seconds=seconds, id=name)
 
     async def _guarded(self, name: str, work: Callable[[], Awaitable[Any]]) -> None:
-        """A database that is away for a while must not end the daemon: the next tick looks again."""
+        """A database that is away, or a mistake of ours, must not end the daemon: the next tick looks again."""
         try:
             report = await work()
         except SQLAlchemyError as error:
             log.error("stage_failed", stage=name, error=" ".join(str(error.__cause__ or error).split())[:300])
+            return
+        except Exception:
+            log.exception("stage_failed", stage=name)
             return
         told = {key: value for key, value in vars(report).items() if value} if report is not None else {}
         if told:

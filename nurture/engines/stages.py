@@ -12,7 +12,7 @@ from datetime import datetime
 from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
 from nurture.pipeline.advance import AdvanceReport, Rules, advance
-from nurture.pipeline.deliver import Deliverer, DeliverReport
+from nurture.pipeline.deliver import Deliverer, DeliverReport, Equipment
 from nurture.pipeline.enroll import EnrollReport, enroll, take_up_cadences
 from nurture.pipeline.hand_over import HandOverReport, hand_over
 from nurture.pipeline.maintain import maintain
@@ -50,33 +50,39 @@ class Stages:
         database: Database,
         workspace: Workspace,
         rules: Callable[[Workspace], Rules],
-        deliverer: Callable[[Workspace], Deliverer],
+        equipment: Callable[[Workspace], Equipment],
+        deliverer: Callable[[Equipment], Deliverer],
         tokens: Tokens,
         clock: Callable[[], datetime],
         rng: random.Random,
     ) -> None:
         self._database = database
         self._make_rules = rules
-        self._make_deliverer = deliverer
+        self._make_equipment = equipment
         self._tokens = tokens
         self._clock = clock
         self._rng = rng
-        self.use(workspace)
+        self.deliverer = deliverer(equipment(workspace))
+        self._put_in_force(workspace, rules(workspace))
 
     def use(self, workspace: Workspace) -> None:
-        """Take up these files: new cadence versions are stored and those under way follow."""
-        self.workspace = workspace
-        self.rules = self._make_rules(workspace)
-        self.deliverer = self._make_deliverer(workspace)
+        """Take up these files: new cadence versions are stored and those under way follow. Whole, or not at all."""
+        equipment = self._make_equipment(workspace)
+        self._put_in_force(workspace, self._make_rules(workspace))
+        self.deliverer.use(equipment)
+
+    def _put_in_force(self, workspace: Workspace, rules: Rules) -> None:
         take_up_cadences(
             database=self._database,
             cadences=workspace.cadences,
             vocabulary=workspace.vocabulary,
-            asking=self._asking(),
+            asking=self._asking(rules),
         )
+        self.workspace, self.rules = workspace, rules
 
-    def _asking(self) -> Asking:
-        return Asking(now=self._clock(), half_life=self.rules.half_life, engagement_cap=self.rules.engagement_cap)
+    def _asking(self, rules: Rules | None = None) -> Asking:
+        rules = rules or self.rules
+        return Asking(now=self._clock(), half_life=rules.half_life, engagement_cap=rules.engagement_cap)
 
     def enroll(self) -> EnrollReport:
         return enroll(database=self._database, vocabulary=self.workspace.vocabulary, asking=self._asking())
@@ -127,7 +133,7 @@ class Stages:
             await asyncio.to_thread(self.enroll),
             await asyncio.to_thread(self.advance),
             await asyncio.to_thread(self.hand_over),
-            await self.deliver(),
+            await self.deliverer.deliver(due_by=self._clock()),
         ]
         counts: Counter[str] = Counter()
         for report in reports:

@@ -15,12 +15,16 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.calendar import Calendar
+from nurture.content.letters import RenderProblem
 from nurture.domain.cadence import Cadence, Email, FrequencyCap, Notify, Promote, Step, Tag, Untag
 from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.domain.decide import (
+    STILL_PAUSED,
     Act,
     Await,
     Complete,
@@ -32,6 +36,7 @@ from nurture.domain.decide import (
     Send,
     conditions_of,
     decide,
+    goal_deadline,
 )
 from nurture.domain.enrollment import ExitReason
 from nurture.domain.message import MessageKind, MessageStatus
@@ -43,6 +48,7 @@ from nurture.store.cadences import GONE, load_versions
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import (
+    MessageState,
     Placing,
     arrange,
     claim_due,
@@ -50,6 +56,7 @@ from nurture.store.enrollments import (
     forced_exits,
     message_states,
     paused_too_long,
+    put_off,
     recent_sends,
     settle,
 )
@@ -65,6 +72,8 @@ BATCH = 500
 MAX_PAUSE = timedelta(days=14)
 GIVE_UP_AFTER = timedelta(days=2)
 
+log = structlog.get_logger()
+
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
@@ -79,7 +88,7 @@ class Rules:
     arm_key: bytes
     """Keys the assignment of experiment arms."""
     say: Callable[[str, Mapping[str, Any]], str]
-    """Renders a one-line Jinja text with the given context."""
+    """Renders a one-line Jinja text with the given context. Raises RenderProblem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +109,8 @@ class _Walker:
     zone: ZoneInfo
     floor_at: datetime | None
     message_id: int | None
+    ends_at: datetime | None = None
+    """When an exit will hold by the mere passing of time."""
     settled: bool = False
     decisions: list[NewDecision] = field(default_factory=list)
 
@@ -126,21 +137,63 @@ def advance(*, database: Database, rules: Rules, now: datetime) -> AdvanceReport
     total: Counter[str] = Counter()
     _supersede(database, now=now)
     while True:
-        with database.transaction() as connection:
-            batch = _Batch(connection, rules, now)
-            claimed = batch.claim()
-            batch.walk()
-            batch.write()
-            total.update(batch.counts)
+        try:
+            claimed = _move_batch(database, rules, total, now=now, limit=BATCH)
+        except SQLAlchemyError:
+            raise
+        except Exception:  # noqa: BLE001  logged there, with the enrollment that raised it
+            claimed = _one_by_one(database, rules, total, now=now)
         if claimed < BATCH:
             return AdvanceReport(advanced=total["advanced"], exited=total["exited"], promoted=total["promoted"])
 
 
+def _move_batch(database: Database, rules: Rules, total: Counter[str], *, now: datetime, limit: int) -> int:
+    """Returns how many were due."""
+    with database.transaction() as connection:
+        batch = _Batch(connection, rules, now)
+        claimed = batch.claim(limit)
+        batch.walk()
+        batch.write()
+    total.update(batch.counts)
+    return claimed
+
+
+def _one_by_one(database: Database, rules: Rules, total: Counter[str], *, now: datetime) -> int:
+    """A batch again, each enrollment in a transaction of its own: one that trips us is put off, and stops nobody."""
+    for done in range(BATCH):
+        try:
+            if not _move_batch(database, rules, total, now=now, limit=1):
+                return done
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            with database.transaction() as connection:
+                enrollment_id = put_off(connection, now=now, until=now + STILL_PAUSED)
+            log.exception("enrollment_put_off", enrollment=enrollment_id)
+    return BATCH
+
+
 def _supersede(database: Database, *, now: datetime) -> None:
     """Whoever was kept waiting by higher priorities for longer than MAX_PAUSE leaves."""
-    with database.transaction() as connection:
-        ids = paused_too_long(connection, now=now, max_pause=MAX_PAUSE, limit=BATCH)
-        end(connection, ids, reason=ExitReason.SUPERSEDED.value, now=now)
+    while True:
+        with database.transaction() as connection:
+            rows = paused_too_long(connection, now=now, max_pause=MAX_PAUSE, limit=BATCH)
+            reason = ExitReason.SUPERSEDED.value
+            ended = {each for each, _ in end(connection, [row.id for row in rows], reason=reason, now=now)}
+            record_decisions(connection, [_superseded(row, now) for row in rows if row.id in ended])
+        if len(rows) < BATCH:
+            return
+
+
+def _superseded(row: Any, now: datetime) -> NewDecision:
+    return NewDecision(
+        lead_id=row.lead_id,
+        enrollment_id=row.id,
+        cadence=row.cadence,
+        code=Reason.EXITED,
+        at=now,
+        detail={"reason": ExitReason.SUPERSEDED.value},
+    )
 
 
 class _Batch:
@@ -157,12 +210,12 @@ class _Batch:
         self.counts: Counter[str] = Counter()
         self.sends: dict[int, list[datetime]] = {}
         self.exits: dict[int, ExitReason] = {}
-        self.states: dict[int, MessageStatus] = {}
+        self.states: dict[int, MessageState] = {}
         self.changed: set[int] = set()
         """Leads whose tags or stage changed: other enrollments of theirs may wait for that."""
 
-    def claim(self) -> int:
-        rows = claim_due(self.connection, now=self.now, limit=BATCH)
+    def claim(self, limit: int) -> int:
+        rows = claim_due(self.connection, now=self.now, limit=limit)
         cadences = load_versions(self.connection, {row.version for row in rows})
         for row in rows:
             zone = zone_of(row.lead_timezone, row.lead_country, self.rules.workspace_zone.key)
@@ -191,8 +244,9 @@ class _Batch:
             sending: list[tuple[_Walker, Email]] = []
             acting: list[tuple[_Walker, Notify | Promote | Tag | Untag]] = []
             for walker in moving:
-                decision = decide(self._facts(walker, holds[walker.row.id]))
-                self._apply(walker, decision, sending, acting)
+                facts = self._facts(walker, holds[walker.row.id])
+                walker.ends_at = _next_end(facts, walker.row.lead_consent_until)
+                self._apply(walker, decide(facts), sending, acting)
             self._send(sending)
             self._act(acting)
 
@@ -225,6 +279,7 @@ class _Batch:
 
     def _facts(self, walker: _Walker, holds: frozenset[str]) -> Facts:
         row = walker.row
+        message = self.states.get(walker.message_id) if walker.message_id is not None else None
         return Facts(
             cadence=walker.cadence,
             step=walker.step,
@@ -238,7 +293,8 @@ class _Batch:
             holds=holds,
             forced_exit=self.exits.get(row.id),
             stage=row.lead_stage,
-            message=self.states.get(walker.message_id) if walker.message_id is not None else None,
+            message=message.status if message is not None else None,
+            message_step=message.step if message is not None else None,
             held_until=row.lead_hold_until,
             held_by=row.lead_hold_reason,
             caps=self.rules.caps,
@@ -289,7 +345,8 @@ class _Batch:
         if walker.row.blocked_by != later.code.value or walker.row.step != walker.step:
             walker.note(later.code, self.now, {**later.detail, "until": later.until.isoformat()})
         walker.floor_at = later.floor_at if later.floor_at is not None else walker.floor_at
-        self._settle(walker, due_at=later.until, blocked_by=later.code)
+        due_at = later.until if walker.ends_at is None else min(later.until, walker.ends_at)
+        self._settle(walker, due_at=due_at, blocked_by=later.code)
 
     def _settle(self, walker: _Walker, *, due_at: datetime | None, blocked_by: Reason | None = None) -> None:
         walker.settled = True
@@ -317,20 +374,24 @@ class _Batch:
                 continue  # stays unsettled: the next round decides with this send counted
             taken.add(walker.row.lead_id)
             free.append((walker, step))
-            if step.transactional is None:
-                self.sends.setdefault(walker.row.lead_id, []).append(self.now)
         arms = self._arms(free)
         intents = [_intent(walker, step, arms[walker.row.id][0], self.now) for walker, step in free]
         message_ids = queue_intents(self.connection, intents, now=self.now)
-        for (walker, _), intent in zip(free, intents, strict=True):
-            arm, odds = arms[walker.row.id]
-            if arm:
-                walker.note(Reason.VARIANT, self.now, {"arm": arm, "odds": odds})
-            walker.note(Reason.QUEUED, self.now, {"variant": arm} if arm else {})
+        self.states.update(message_states(self.connection, message_ids.values()))
+        for (walker, step), intent in zip(free, intents, strict=True):
             walker.message_id = message_ids[intent.intent_key]
-            self.states[walker.message_id] = MessageStatus.QUEUED
-            self._settle(walker, due_at=None)
-            self.counts["advanced"] += 1
+            if self.states[walker.message_id].status is MessageStatus.QUEUED:
+                self._queued(walker, step, *arms[walker.row.id])
+            # else it went before, and an edit put its step ahead again: the next round goes on from what became of it
+
+    def _queued(self, walker: _Walker, step: Email, arm: str, odds: float) -> None:
+        if step.transactional is None:
+            self.sends.setdefault(walker.row.lead_id, []).append(self.now)
+        if arm:
+            walker.note(Reason.VARIANT, self.now, {"arm": arm, "odds": odds})
+        walker.note(Reason.QUEUED, self.now, {"variant": arm} if arm else {})
+        self._settle(walker, due_at=None)
+        self.counts["advanced"] += 1
 
     def _arms(self, sending: Iterable[tuple[_Walker, Email]]) -> dict[int, tuple[str, float]]:
         """enrollment id -> (arm, odds); a step without variants has the arm ""."""
@@ -384,7 +445,11 @@ class _Batch:
             self.changed.add(walker.row.lead_id)
 
     def _notify(self, walker: _Walker, step: Notify, view: Mapping[str, Any]) -> None:
-        text = self.rules.say(step.message, {"lead": view})
+        try:
+            text = self.rules.say(step.message, {"lead": view})
+        except RenderProblem as error:
+            walker.note(Reason.FAILED, self.now, {"why": str(error)})
+            return
         raise_alert(
             self.connection,
             walker.row.lead_id,
@@ -415,6 +480,11 @@ def _intent(walker: _Walker, step: Email, arm: str, now: datetime) -> NewMessage
         transactional=step.transactional,
         give_up_at=now + GIVE_UP_AFTER,
     )
+
+
+def _next_end(facts: Facts, consent_until: datetime | None) -> datetime | None:
+    ends = [each for each in (goal_deadline(facts), consent_until) if each is not None and each > facts.now]
+    return min(ends, default=None)
 
 
 def _past(moment: datetime | None, now: datetime) -> datetime | None:

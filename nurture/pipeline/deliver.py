@@ -19,19 +19,21 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
+from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import Conversation, LinkLost, Patience
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.backoff import next_attempt
-from nurture.domain.clearance import Go, Never, NotNow, clear
+from nurture.domain.clearance import HOLDS_BACK, Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
@@ -50,6 +52,7 @@ from nurture.store.outbox import (
     postpone,
     record_outcomes,
     renew,
+    tell_blocks,
 )
 
 DOT_WITHIN_S = 5.0
@@ -58,7 +61,9 @@ RENEW_EVERY_S = 20.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
 A_NIGHT = timedelta(hours=24)
-SERVER_DOWN_RETRY = timedelta(minutes=1)
+LOOK_AGAIN = timedelta(seconds=5)
+AGAIN_S = 0.25
+"""How soon to claim again while the last messages of a pass are under way."""
 
 log = structlog.get_logger()
 
@@ -83,6 +88,14 @@ class Claimed:
     server: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Equipment:
+    """What the files in force say of mail: who writes it, and over which servers it goes."""
+
+    letters: LetterWriter
+    servers: Mapping[str, Server]
+
+
 class Deliverer:
     """Sends what is due. One for the life of a process: its connections stay open between passes."""
 
@@ -90,8 +103,7 @@ class Deliverer:
         self,
         *,
         database: Database,
-        letters: LetterWriter,
-        servers: Mapping[str, Server],
+        equipment: Equipment,
         clock: Callable[[], datetime],
         rng: random.Random,
         owner: str,
@@ -99,8 +111,9 @@ class Deliverer:
         patience: Patience | None = None,
     ) -> None:
         self._database = database
-        self._letters = letters
-        self._servers = servers
+        self._letters = equipment.letters
+        self._servers = equipment.servers
+        self._next: Equipment | None = None
         self._clock = clock
         self._rng = rng
         self._owner = owner
@@ -108,21 +121,31 @@ class Deliverer:
         self._patience = patience or Patience()
         self._held: dict[int, Claimed] = {}
         self._counts: Counter[str] = Counter()
-        self._down: dict[str, str] = {}
+        self._connections = Connections(clock=clock, warn=_warn_unavailable)
+        self._due_by: datetime | None = None
         self._draining = False
 
     def drain(self) -> None:
         """Claim nothing more; what is on its way is finished."""
         self._draining = True
 
+    def use(self, equipment: Equipment) -> None:
+        """From the next pass on; the present one claims nothing more."""
+        self._next = equipment
+
     async def close(self) -> None:
         for server in self._servers.values():
             await server.close()
 
-    async def deliver(self) -> DeliverReport:
-        """Send everything that is due. Claims, sends and commits overlap; returns when nothing is left."""
+    async def deliver(self, *, due_by: datetime | None = None) -> DeliverReport:
+        """Send everything that is due, and what becomes due meanwhile; with `due_by`, what is due by then alone.
+
+        Claims, sends and commits overlap; returns when nothing is left.
+        """
+        await self._take_up()
         self._counts = Counter()
-        self._down = {}
+        self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
+        self._due_by = due_by
         await asyncio.to_thread(self._end_leases)
         first = await asyncio.to_thread(self._claim)
         if first:
@@ -130,14 +153,30 @@ class Deliverer:
         counts = {status: self._counts[status] for status in DeliverReport.__dataclass_fields__}
         return DeliverReport(**counts)
 
+    async def _take_up(self) -> None:
+        """Other files are in force: servers that stay as they were keep their connections."""
+        equipment, self._next = self._next, None
+        if equipment is None:
+            return
+        kept = {name: self._servers.get(name) for name in equipment.servers}
+        before = dict(self._servers)
+        self._letters = equipment.letters
+        self._servers = {
+            name: old if (old := kept[name]) is not None and old.address == new.address else new
+            for name, new in equipment.servers.items()
+        }
+        for server in before.values():
+            if server not in self._servers.values():
+                await server.close()
+
     # --- 1: claiming
 
     def _claim(self) -> list[Claimed]:
         """Decide about due messages, and take those that may go, in one transaction."""
-        while not self._draining:
+        while not self._draining and self._next is None:
             now = self._clock()
             with self._database.transaction() as connection:
-                rows = due_messages(connection, now=now, limit=CLAIM_AHEAD)
+                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD)
                 if not rows:
                     return []
                 claimed = self._take(connection, rows, now)
@@ -151,20 +190,28 @@ class Deliverer:
         waiting = self._letters.waiting(connection, rows, now)
         going: dict[int, Any] = {}
         moments: dict[int, tuple[datetime, datetime | None]] = {}
+        blocks: dict[int, str | None] = {}
+        over: dict[tuple[MessageStatus, str], list[int]] = defaultdict(list)
         decisions: list[NewDecision] = []
         for row in rows:
             match clear(waiting[row.id], now):
                 case Go():
                     going[row.id] = row
+                    if row.blocked_by is not None:
+                        blocks[row.id] = None
                 case NotNow(until=until, code=code):
-                    moments[row.id] = (until, _moved_along(row.give_up_at, until - now))
-                    decisions += _decision(row, code, now, {"until": until.isoformat()})
+                    moments[row.id] = (until, _moved_along(row, until, code, now))
+                    if row.blocked_by != code.value:  # told once, not at every look
+                        blocks[row.id] = code.value
+                        decisions += _decision(row, code, now, {"until": until.isoformat()})
                 case Never(code=code, why=why):
-                    status = MessageStatus(code.value)
-                    give_up(connection, [row.id], status, why=why, now=now)
-                    self._counts[status.value] += 1
+                    over[(MessageStatus(code.value), why)].append(row.id)
                     decisions += _decision(row, code, now, {"why": why})
+        for (status, why), ids in over.items():
+            give_up(connection, ids, status, why=why, now=now)
+            self._counts[status.value] += len(ids)
         postpone(connection, moments)
+        tell_blocks(connection, blocks)
         record_decisions(connection, decisions)
         headers = {row_id: self._letters.message_id(row) for row_id, row in going.items()}
         lease = Lease(owner=self._owner, until=now + LEASE)
@@ -196,6 +243,7 @@ class Deliverer:
             clock=self._clock,
             reply_patience=timedelta(seconds=self._patience.dot) + LEASE,
             record=self._record,
+            recorded=self._recorded,
         )
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in self._servers}
         workers = [
@@ -204,32 +252,40 @@ class Deliverer:
             for _ in range(server.address.connections)
         ]
         renewing = asyncio.create_task(self._renew())
+        feeding = asyncio.create_task(self._feed(first, queues))
         try:
-            batch = first
-            while batch:
-                for claimed in batch:
-                    queues[claimed.server].put_nowait(claimed)
-                while not self._draining and any(queue.qsize() > CLAIM_AHEAD // 2 for queue in queues.values()):
-                    await asyncio.sleep(0.005)
-                batch = await asyncio.to_thread(self._claim)
-                if not batch and any(queue.qsize() for queue in queues.values()):
-                    await asyncio.sleep(0.02)
-                    batch = await asyncio.to_thread(self._claim)
+            await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
             for name, server in self._servers.items():
                 for _ in range(server.address.connections):
                     queues[name].put_nowait(None)
             await asyncio.gather(*workers)
         finally:
-            for task in (renewing, *workers):
+            for task in (feeding, renewing, *workers):
                 task.cancel()
             await commits.close()
+            self._held.clear()  # what could not be decided is left to its lease
+        feeding.result()
+
+    async def _feed(self, batch: list[Claimed], queues: Mapping[str, asyncio.Queue[Claimed | None]]) -> None:
+        """Claim until nothing is due and nothing is under way: one slow server must not keep new mail waiting."""
+        while True:
+            for claimed in batch:
+                queues[claimed.server].put_nowait(claimed)
+            while not self._draining and any(queue.qsize() > CLAIM_AHEAD // 2 for queue in queues.values()):
+                await asyncio.sleep(0.005)
+            batch = await asyncio.to_thread(self._claim)
+            if not batch and await _all_done(queues.values(), within=AGAIN_S):
+                return
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             rows = list(self._held)
             lease = Lease(owner=self._owner, until=self._clock() + LEASE)
-            await asyncio.to_thread(self._renew_rows, rows, lease)
+            try:
+                await asyncio.to_thread(self._renew_rows, rows, lease)
+            except SQLAlchemyError as error:
+                log.error("leases_not_renewed", error=type(error).__name__)
 
     def _renew_rows(self, rows: list[int], lease: Lease) -> None:
         with self._database.transaction() as connection:
@@ -247,6 +303,7 @@ class Deliverer:
                 self._held.pop(claimed.row.id, None)  # the claim is somebody else's now, or its lease will end
             else:
                 commits.outcome(outcome)
+            queue.task_done()
 
     async def _contained(self, server: Server, claimed: Claimed, commits: GroupCommit) -> Outcome | None:
         """A message that trips over a mistake of ours must not keep the others from going."""
@@ -264,16 +321,12 @@ class Deliverer:
         except RenderFailed as error:
             return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
         try:
-            conversation = await self._conversation(server)
+            async with self._connections.conversation(server) as conversation:
+                return await self._speak(conversation, claimed, outgoing, commits)
         except ServerUnavailable as error:
-            return self._server_down(server, claimed, str(error))
-        try:
-            outcome = await self._speak(conversation, claimed, outgoing, commits)
+            return self._deferred(claimed, ReplyClass.SOFT, str(error), until=self._clock() + SERVER_DOWN_RETRY)
         except LinkLost as error:
-            conversation.abort()
             return self._deferred(claimed, ReplyClass.SOFT, f"link lost before the end of the message: {error}")
-        server.give_back(conversation)
-        return outcome
 
     async def _speak(
         self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
@@ -294,24 +347,23 @@ class Deliverer:
             conversation.abort()
             return None
         if began is None:
+            # paused, ended or suppressed since the claim: the next look says which, and what follows
             conversation.abort()
-            return self._outcome(claimed, MessageStatus.CANCELED, text="no longer wanted when it was about to end")
+            again = self._clock() + LOOK_AGAIN
+            return self._deferred(claimed, ReplyClass.SOFT, "something changed when it was about to end", until=again)
         if time.monotonic() - began > DOT_WITHIN_S:
             conversation.abort()
             return self._deferred(claimed, ReplyClass.SOFT, "the database took too long to confirm")
+        if not conversation.open:
+            raise LinkLost("the server left, or spoke unasked")
         try:
             reply = await conversation.dot()
-        except LinkLost as error:
+        except Exception as error:  # noqa: BLE001  whatever it is: from here on nobody knows
             conversation.abort()
             return self._outcome(claimed, MessageStatus.UNKNOWN, text=f"link lost after the end: {error}")
         if reply.accepted:
             return self._outcome(claimed, MessageStatus.SENT, klass=reply.klass, text=reply.text)
         return self._refused(claimed, reply.klass, reply.text)
-
-    async def _conversation(self, server: Server) -> Conversation:
-        if server.address.name in self._down:
-            raise ServerUnavailable(self._down[server.address.name])
-        return await server.conversation()
 
     # --- 5: outcomes
 
@@ -343,26 +395,18 @@ class Deliverer:
             not_before=again,
         )
 
-    def _server_down(self, server: Server, claimed: Claimed, why: str) -> Outcome:
-        """Nothing was said about this message; the rest of the pass does not knock again."""
-        if server.address.name not in self._down:
-            self._down[server.address.name] = why
-            log.warning("smtp_server_unavailable", server=server.address.name, error=why)
-        return self._deferred(claimed, ReplyClass.SOFT, why, until=self._clock() + SERVER_DOWN_RETRY)
-
     def _given_back(self, claimed: Claimed) -> Outcome:
         return self._deferred(claimed, ReplyClass.SOFT, "given back at shutdown", until=self._clock())
 
-    def _record(self, connection: Connection, outcomes: list[Outcome], *, now: datetime) -> None:
-        """The outcome and what follows from it, in one transaction."""
+    def _record(self, connection: Connection, outcomes: list[Outcome], now: datetime) -> list[Outcome]:
+        """The outcome and what follows from it, in one transaction, which may fail and be tried again."""
         written = record_outcomes(connection, outcomes, owner=self._owner, now=now)
         decisions: list[NewDecision] = []
         bounced = []
         for outcome in written:
-            claimed = self._held.pop(outcome.message_row, None)
+            claimed = self._held.get(outcome.message_row)
             if claimed is None:
                 continue
-            self._counts[outcome.status.value] += 1
             detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
             if outcome.status is MessageStatus.FAILED:
                 detail = {"why": outcome.reply}
@@ -373,11 +417,36 @@ class Deliverer:
                 bounced.append((claimed.row, outcome.reply or ""))
         record_decisions(connection, decisions)
         record_bounces(connection, bounced, now=now)
+        return written
+
+    def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:
+        self._counts.update(outcome.status.value for outcome in written)
+        for outcome in outcomes:
+            self._held.pop(outcome.message_row, None)
 
 
-def _moved_along(give_up_at: datetime | None, closed: timedelta) -> datetime | None:
-    """A weekend or a hold is no time in which sending failed; a night is."""
-    return give_up_at + closed if give_up_at is not None and closed > A_NIGHT else give_up_at
+def _warn_unavailable(server: str, error: str) -> None:
+    log.warning("smtp_server_unavailable", server=server, error=error)
+
+
+async def _all_done(queues: Iterable[asyncio.Queue[Claimed | None]], *, within: float) -> bool:
+    """Whether all that was put into these queues is done, now or within so many seconds."""
+    joining = [asyncio.create_task(queue.join()) for queue in queues]
+    _, waiting = await asyncio.wait(joining, timeout=within)
+    for task in waiting:
+        task.cancel()
+    return not waiting
+
+
+def _moved_along(row: Any, until: datetime, code: Reason, now: datetime) -> datetime | None:
+    """A weekend, a hold or a pause is no time in which sending failed; a night is."""
+    give_up_at: datetime | None = row.give_up_at
+    if give_up_at is None:
+        return None
+    due_at: datetime = row.not_before
+    if code in HOLDS_BACK:
+        return give_up_at + (until - due_at)
+    return give_up_at + (until - now) if until - now > A_NIGHT else give_up_at
 
 
 def _decision(row: Any, code: Reason, now: datetime, detail: dict[str, Any]) -> list[NewDecision]:

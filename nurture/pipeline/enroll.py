@@ -16,7 +16,7 @@ from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import Stage
 from nurture.store import tables as t
-from nurture.store.cadences import current_cadences, remember_current, take_up
+from nurture.store.cadences import current_cadences, is_in_force, remember_current, take_up
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, enroll_leads
@@ -66,6 +66,8 @@ def _enroll_batch(database: Database, version: str, cadence: Cadence, vocabulary
     if not ids:
         return 0
     with database.transaction() as connection:
+        if not is_in_force(connection, cadence.name, version):
+            return 0  # edited meanwhile: the next pass asks by the new version
         return len(enroll_in(connection, ids, version=version, cadence=cadence, now=asking.now))
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from nurture.store.database import Database
 from nurture.store.outbox import Dotted, Outcome, mark_dotted
@@ -28,8 +29,14 @@ class CommitUnknown(Exception):
     """The database did not confirm: the caller writes nothing more on the wire."""
 
 
+Record = Callable[[Connection, list[Outcome], datetime], list[Outcome]]
+Recorded = Callable[[list[Outcome], list[Outcome]], None]
+
+
 class GroupCommit:
-    """`record` writes outcomes with all that follows from them, in the transaction it is handed."""
+    """`record` writes outcomes with all that follows from them, in the transaction it is handed, and returns those
+    that were written. `recorded` is told of both, all and written, once they are committed.
+    """
 
     def __init__(
         self,
@@ -38,13 +45,15 @@ class GroupCommit:
         owner: str,
         clock: Callable[[], datetime],
         reply_patience: timedelta,
-        record: Callable[..., None],
+        record: Record,
+        recorded: Recorded,
     ) -> None:
         self._database = database
         self._owner = owner
         self._clock = clock
         self._reply_patience = reply_patience
         self._record = record
+        self._recorded = recorded
         self._dots: list[tuple[Dotted, asyncio.Future[float | None]]] = []
         self._outcomes: list[Outcome] = []
         self._arrived = asyncio.Event()
@@ -104,26 +113,44 @@ class GroupCommit:
         began = time.monotonic()
         try:
             allowed = await asyncio.to_thread(self._transact, [mark for mark, _ in dots], outcomes)
-        except SQLAlchemyError as error:
+        except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
             self._failures += 1
             log.error("commit_failed", error=type(error).__name__, marks=len(dots), outcomes=len(outcomes))
             for _, future in dots:
-                future.set_exception(CommitUnknown())
-            # writing an outcome twice changes nothing, so a commit of unknown result is simply repeated
-            self._outcomes = outcomes + self._outcomes
-            await asyncio.sleep(RETRY_S)
-            self._arrived.set()
+                if not future.done():
+                    future.set_exception(CommitUnknown())
+            if isinstance(error, OperationalError | InterfaceError):
+                await self._repeat(outcomes)
+            else:
+                await self._one_by_one(outcomes)
             return
         self._failures = 0
         for mark, future in dots:
             if not future.done():
                 future.set_result(began if mark.message_row in allowed else None)
 
+    async def _repeat(self, outcomes: list[Outcome]) -> None:
+        """The database is away: writing an outcome twice changes nothing, so what is undecided is simply repeated."""
+        self._outcomes = outcomes + self._outcomes
+        await asyncio.sleep(RETRY_S)
+        self._arrived.set()
+
+    async def _one_by_one(self, outcomes: list[Outcome]) -> None:
+        """One of them trips us: it is left to its lease, and keeps no other from being written."""
+        for outcome in outcomes:
+            try:
+                await asyncio.to_thread(self._transact, [], [outcome])
+            except Exception:
+                log.exception("outcome_left_to_its_lease", message=outcome.message_row)
+
     def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
         now = self._clock()
+        allowed, written = set[int](), list[Outcome]()
         with self._database.transaction() as connection:
             if outcomes:
-                self._record(connection, outcomes, now=now)
-            if not marks:
-                return set()
-            return mark_dotted(connection, marks, owner=self._owner, now=now, lease_until=now + self._reply_patience)
+                written = self._record(connection, outcomes, now)
+            if marks:
+                lease_until = now + self._reply_patience
+                allowed = mark_dotted(connection, marks, owner=self._owner, now=now, lease_until=lease_until)
+        self._recorded(outcomes, written)
+        return allowed

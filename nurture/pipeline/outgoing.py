@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.utils import parseaddr
 from typing import Any
@@ -36,11 +36,12 @@ from nurture.domain.decide import window_zone
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.forms import Form, Offer
 from nurture.domain.message import MessageKind
-from nurture.domain.timing import next_opening, zone_of
+from nurture.domain.timing import caps_free_at, next_opening, zone_of
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.settings import Settings
 from nurture.store.cadences import load_versions
+from nurture.store.enrollments import sends_besides
 from nurture.store.lead_facts import LEAD_FIELDS, lead_view
 from nurture.store.suppressions import suppressed_among
 
@@ -85,6 +86,10 @@ def _mailers(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) ->
         dkim = signers.get(address.rpartition("@")[2].lower(), ())
         mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
     return mailers
+
+
+def _takes_a_place(row: Any) -> bool:
+    return row.kind == MessageKind.STEP.value and row.transactional is None and row.resent_at is None
 
 
 class LetterWriter:
@@ -144,9 +149,28 @@ class LetterWriter:
         """What each message depends on now, for the last look before an attempt."""
         keys = sorted({row.lead_email_key for row in rows if row.lead_email_key is not None})
         suppressed = suppressed_among(connection, keys)
-        return {row.id: self._waiting(row, suppressed, now) for row in rows}
+        free = self._free_at(connection, rows, now)
+        return {row.id: self._waiting(row, suppressed, free.get(row.id, now), now) for row in rows}
 
-    def _waiting(self, row: Any, suppressed: Mapping[str, str], now: datetime) -> Waiting:
+    def _free_at(self, connection: Connection, rows: Sequence[Any], now: datetime) -> dict[int, datetime]:
+        """When the frequency caps have room for the messages that waited so long that their place is gone."""
+        caps = self._settings.limits.per_lead
+        if not caps:
+            return {}
+        place_gone = now - min(cap.within for cap in caps)
+        late = {row.id: row.lead_id for row in rows if row.created_at <= place_gone and _takes_a_place(row)}
+        if not late:
+            return {}
+        sends = sends_besides(connection, late, since=now - max(cap.within for cap in caps))
+        free: dict[int, datetime] = {}
+        for message_id, lead_id in late.items():
+            free[message_id], _ = caps_free_at(caps, sends[message_id], now)
+            if free[message_id] <= now:  # it goes now, so that others of this lead's wait
+                for other in (each for each, lead in late.items() if lead == lead_id and each != message_id):
+                    sends[other].append(now)
+        return free
+
+    def _waiting(self, row: Any, suppressed: Mapping[str, str], free_at: datetime, now: datetime) -> Waiting:
         kind = MessageKind(row.kind)
         consented = row.lead_consented_at is not None and (
             row.lead_consent_until is None or row.lead_consent_until > now
@@ -163,6 +187,7 @@ class LetterWriter:
             is_resent=row.resent_at is not None,
             hold_until=row.lead_hold_until,
             opens_at=self._opens_at(row, now) if kind is MessageKind.STEP else now,
+            free_at=free_at,
         )
 
     def _opens_at(self, row: Any, now: datetime) -> datetime | None:
@@ -202,6 +227,19 @@ class LetterWriter:
             link_set=letter.link_digest if letter.links else None,
             links=letter.links,
         )
+
+    def proof(self, cadence: Cadence, row: Any, header: str, *, mark: str = "") -> Letter:
+        """A step's letter for eyes only, of a row that is in no table: its links are the author's own, and its way out
+        is nobody's (the row's id is 0). `mark` goes before the subject. Raises RenderProblem, TemplateError.
+        """
+        self._cadences[row.version] = cadence
+        request = self._step_request(row, header)
+        links = replace(request.links, click_base=None, open_url=None, utm=())
+        return self._composer.compose(replace(request, subject=mark + request.subject, links=links))
+
+    def mailer_of(self, row: Any) -> Mailer:
+        """Who this row's letter is from."""
+        return self._sender(row)
 
     def _letter(self, row: Any, header: str) -> Letter:
         match MessageKind(row.kind):

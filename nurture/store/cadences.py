@@ -14,13 +14,16 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, case, select, update
 
-from nurture.domain.cadence import Cadence, StepKey
-from nurture.domain.enrollment import RUNNING
+from nurture.domain.cadence import Branch, Cadence, Step, StepKey
+from nurture.domain.enrollment import RUNNING, ExitReason
+from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.database import insert as upsert
 from nurture.store.database import insert_ignore
+from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.enrollments import arrange, end
 
 _CADENCE: TypeAdapter[Cadence] = TypeAdapter(Cadence)
 GONE = "(gone)"
@@ -68,8 +71,10 @@ def current_cadences(connection: Connection) -> dict[str, tuple[str, Cadence]]:
 
 def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: datetime) -> list[str]:
     """Put these cadences in force. Returns the stems of those that are new to this database."""
-    states = {row.cadence: row for row in connection.execute(select(t.cadence_state))}
-    new = []
+    # locked before anything else is, so that nobody enrolls into what is about to change
+    locked = select(t.cadence_state).order_by(t.cadence_state.c.cadence).with_for_update()
+    states = {row.cadence: row for row in connection.execute(locked)}
+    new: list[str] = []
     for name, cadence in cadences.items():
         version = version_of(cadence)
         state = states.get(name)
@@ -81,12 +86,22 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
             )
         )
         if state is None:
-            connection.execute(insert(t.cadence_state).values(cadence=name, version=version, first_taken_up_at=now))
-            new.append(name)
+            # two hosts that start at once: the first one's row stands
+            first = insert_ignore(connection, t.cadence_state).values(
+                cadence=name, version=version, first_taken_up_at=now, paused_by_hand=False
+            )
+            new += connection.scalars(first.returning(t.cadence_state.c.cadence))
         else:
             _replace(connection, name, state.version, version, cadence, now=now)
     _remove(connection, sorted(set(states) - set(cadences)), now=now)
     return new
+
+
+def is_in_force(connection: Connection, cadence: str, version: str) -> bool:
+    """Whether this version is, and stays so until the commit."""
+    s = t.cadence_state.c
+    found = select(s.cadence).where(s.cadence == cadence, s.version == version, s.removed_at.is_(None))
+    return connection.scalar(found.with_for_update(read=True)) is not None
 
 
 def remember_current(connection: Connection, cadence: str, lead_ids: list[int]) -> None:
@@ -103,31 +118,77 @@ def _replace(connection: Connection, name: str, before: str, version: str, caden
     )
     running = enrollment.c.status.in_([status.value for status in RUNNING])
     follows = (enrollment.c.cadence == name) & running & (enrollment.c.version != version)
-    for step, survivor in moved_steps(load_version(connection, before), cadence).items():
+    old = load_version(connection, before)
+    for step, survivor in moved_steps(old, cadence).items():
         connection.execute(update(enrollment).where(follows, enrollment.c.step == step).values(step=survivor))
     # a wait is measured again from when it began; an enrollment that awaits a message keeps awaiting it
     connection.execute(
-        update(enrollment).where(follows).values(version=version, priority=cadence.priority, ready_at=None, due_at=now)
+        update(enrollment)
+        .where(follows)
+        .values(
+            version=version,
+            priority=cadence.priority,
+            concurrent=cadence.concurrent,
+            ready_at=None,
+            due_at=now,
+            # who was not due before can't be late for what this edit makes due
+            late_from=case((enrollment.c.due_at <= now, enrollment.c.late_from), else_=now),
+        )
     )
+    if (old.priority, old.concurrent) != (cadence.priority, cadence.concurrent):
+        beside = select(enrollment.c.lead_id).where(enrollment.c.cadence == name, running)
+        arrange(connection, connection.scalars(beside).all(), now=now)
 
 
 def _remove(connection: Connection, names: list[str], *, now: datetime) -> None:
-    if names:
-        connection.execute(
-            update(t.cadence_state)
-            .where(t.cadence_state.c.cadence.in_(names), t.cadence_state.c.removed_at.is_(None))
-            .values(removed_at=now)
-        )
+    """Cadences whose files are gone: who was in one leaves it, and what it held back goes on."""
+    if not names:
+        return
+    connection.execute(
+        update(t.cadence_state)
+        .where(t.cadence_state.c.cadence.in_(names), t.cadence_state.c.removed_at.is_(None))
+        .values(removed_at=now)
+    )
+    e, reason = t.enrollment.c, ExitReason.CADENCE_REMOVED.value
+    inside = select(e.id, e.lead_id, e.cadence).where(
+        e.cadence.in_(names), e.status.in_([status.value for status in RUNNING])
+    )
+    leaving = {row.id: row for row in connection.execute(inside)}
+    ended = end(connection, sorted(leaving), reason=reason, now=now)
+    record_decisions(
+        connection,
+        [
+            NewDecision(
+                lead_id=lead_id,
+                enrollment_id=enrollment_id,
+                cadence=leaving[enrollment_id].cadence,
+                code=Reason.EXITED,
+                at=now,
+                detail={"reason": reason},
+            )
+            for enrollment_id, lead_id in ended
+        ],
+    )
+    arrange(connection, [lead_id for _, lead_id in ended], now=now)
 
 
 def moved_steps(before: Cadence, after: Cadence) -> dict[StepKey, StepKey]:
-    """step that is gone -> the next one in the old order that survives (or GONE)."""
-    moved: dict[StepKey, StepKey] = {}
-    order = list(before.steps)
-    for place, key in enumerate(order):
-        if key not in after.steps:
-            moved[key] = next((later for later in order[place + 1 :] if later in after.steps), GONE)
-    return moved
+    """step that is gone -> the next one on its path that survives (or GONE)."""
+    return {key: _survivor(before, key, after) for key in before.steps if key not in after.steps}
+
+
+def _survivor(before: Cadence, gone: StepKey, after: Cadence) -> StepKey:
+    key: StepKey | None = gone
+    for _ in before.steps:  # each step at most once, should a path lead back
+        if key is None or key in after.steps:
+            break
+        key = _onward(before.steps[key])
+    return key if key is not None and key in after.steps else GONE
+
+
+def _onward(step: Step) -> StepKey | None:
+    """Into the first arm of an `if`, which is what stays when somebody takes the `if` away around it."""
+    return step.arms[0].next if isinstance(step, Branch) else step.next
 
 
 @lru_cache(maxsize=512)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
-from nurture.domain.message import CAPPED, MessageKind, MessageStatus
+from nurture.domain.message import CAPPED, WAITING, MessageKind, MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
@@ -86,6 +86,17 @@ def claim_due(connection: Connection, *, now: datetime, limit: int) -> list[Any]
     return list(connection.execute(with_lock_skipped(statement)))
 
 
+def put_off(connection: Connection, *, now: datetime, until: datetime) -> int | None:
+    """Have the enrollment that is due first looked at later. Returns its id."""
+    rows = claim_due(connection, now=now, limit=1)
+    if not rows:
+        return None
+    e = t.enrollment
+    active = update(e).where(e.c.id == rows[0].id, e.c.status == EnrollmentStatus.ACTIVE.value)
+    connection.execute(active.values(due_at=until))
+    return int(rows[0].id)
+
+
 def settle(connection: Connection, placings: Sequence[Placing]) -> None:
     """Write where the enrollments stand now; one that ended meanwhile is left alone."""
     if not placings:
@@ -119,32 +130,57 @@ def end(
         )
         ended.extend((row.id, row.lead_id) for row in rows)
     if reason is not None:
-        cancel_waiting(connection, [enrollment_id for enrollment_id, _ in ended], now=now)
+        cancel_waiting(connection, ended, now=now)
     return ended
 
 
-def cancel_waiting(connection: Connection, enrollment_ids: Sequence[int], *, now: datetime) -> None:
-    """Cancel the messages of these enrollments that are not yet on their way."""
+def cancel_waiting(connection: Connection, ended: Sequence[tuple[int, int]], *, now: datetime) -> None:
+    """Cancel the messages of these enrollments (id, lead id) that are not yet on their way.
+
+    One that is being claimed is left to its claim, which locks in the other order, and finds the enrollment ended.
+    """
     m = t.message
-    for start in range(0, len(enrollment_ids), CHUNK):
+    for start in range(0, len(ended), CHUNK):
+        some = ended[start : start + CHUNK]
+        waiting = select(m.c.id).where(
+            m.c.lead_id.in_([lead_id for _, lead_id in some]),  # by index; enrollments have none
+            m.c.enrollment_id.in_([enrollment_id for enrollment_id, _ in some]),
+            m.c.status.in_([status.value for status in WAITING]),
+        )
         connection.execute(
             update(m)
-            .where(
-                m.c.enrollment_id.in_(enrollment_ids[start : start + CHUNK]),
-                m.c.status.in_([MessageStatus.QUEUED.value, MessageStatus.DEFERRED.value]),
-            )
+            .where(m.c.id.in_(with_lock_skipped(waiting)), m.c.status.in_([status.value for status in WAITING]))
             .values(status=MessageStatus.CANCELED.value, ended_at=now)
         )
 
 
 def recent_sends(connection: Connection, lead_ids: Iterable[int], *, since: datetime) -> dict[int, list[datetime]]:
     """What takes a place in each lead's frequency cap since that moment."""
-    m, sends = t.message, defaultdict(list)
-    ids = sorted(set(lead_ids))
-    at = func.coalesce(m.c.sent_at, m.c.created_at).label("at")
+    sends = defaultdict(list)
+    for row in _taking_places(connection, lead_ids, since=since):
+        sends[row.lead_id].append(row.at)
+    return sends
+
+
+def sends_besides(connection: Connection, messages: Mapping[int, int], *, since: datetime) -> dict[int, list[datetime]]:
+    """message id -> what else takes a place in its lead's cap; `messages` are id -> lead id."""
+    taken = defaultdict(list)
+    for row in _taking_places(connection, messages.values(), since=since):
+        taken[row.lead_id].append(row)
+    return {
+        message_id: [row.at for row in taken[lead_id] if row.id != message_id]
+        for message_id, lead_id in messages.items()
+    }
+
+
+def _taking_places(connection: Connection, lead_ids: Iterable[int], *, since: datetime) -> list[Row[Any]]:
+    """(id, lead_id, at) of each message that counts: when it went, may have gone, or was decided."""
+    m, ids = t.message, sorted(set(lead_ids))
+    at = func.coalesce(m.c.sent_at, m.c.dotted_at, m.c.created_at)
+    rows: list[Row[Any]] = []
     for start in range(0, len(ids), CHUNK):
-        rows = connection.execute(
-            select(m.c.lead_id, m.c.sent_at, m.c.created_at).where(
+        rows += connection.execute(
+            select(m.c.id, m.c.lead_id, at.label("at")).where(
                 m.c.lead_id.in_(ids[start : start + CHUNK]),
                 m.c.kind == MessageKind.STEP.value,
                 m.c.transactional.is_(None),
@@ -152,18 +188,22 @@ def recent_sends(connection: Connection, lead_ids: Iterable[int], *, since: date
                 at > since,
             )
         )
-        for row in rows:
-            sends[row.lead_id].append(row.sent_at or row.created_at)
-    return sends
+    return rows
 
 
-def message_states(connection: Connection, message_ids: Iterable[int]) -> dict[int, MessageStatus]:
-    ids, states = sorted(set(message_ids)), {}
+@dataclass(frozen=True, kw_only=True)
+class MessageState:
+    """How a message stands, and of which step it is."""
+
+    status: MessageStatus
+    step: str | None
+
+
+def message_states(connection: Connection, message_ids: Iterable[int]) -> dict[int, MessageState]:
+    m, ids, states = t.message.c, sorted(set(message_ids)), {}
     for start in range(0, len(ids), CHUNK):
-        rows = connection.execute(
-            select(t.message.c.id, t.message.c.status).where(t.message.c.id.in_(ids[start : start + CHUNK]))
-        )
-        states.update({row.id: MessageStatus(row.status) for row in rows})
+        rows = connection.execute(select(m.id, m.status, m.step).where(m.id.in_(ids[start : start + CHUNK])))
+        states.update({row.id: MessageState(status=MessageStatus(row.status), step=row.step) for row in rows})
     return states
 
 
@@ -203,18 +243,17 @@ def forced_exits(connection: Connection, rows: Sequence[Any], *, now: datetime) 
 def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -> None:
     """Of a lead's enrollments let only the one of highest priority run; equal ones run by enrollment time.
 
-    Those of `concurrent` cadences run beside the others. What was due while it was paused is due when it resumes.
+    Those of `concurrent` cadences run beside the others. What was due while it was paused is due when it resumes. The
+    leads' rows are locked, so that of two who arrange one lead the second sees what the first did.
     """
     ids = sorted(set(lead_ids))
-    e = t.enrollment
+    e, lead = t.enrollment, t.lead
     for start in range(0, len(ids), CHUNK):
+        some = ids[start : start + CHUNK]
+        connection.execute(select(lead.c.id).where(lead.c.id.in_(some)).order_by(lead.c.id).with_for_update()).all()
         rows = connection.execute(
-            select(e.c.id, e.c.lead_id, e.c.cadence, e.c.status)
-            .where(
-                e.c.lead_id.in_(ids[start : start + CHUNK]),
-                e.c.status.in_([each.value for each in RUNNING]),
-                e.c.concurrent.is_(False),
-            )
+            select(e.c.id, e.c.lead_id, e.c.cadence, e.c.status, e.c.concurrent)
+            .where(e.c.lead_id.in_(some), e.c.status.in_([each.value for each in RUNNING]))
             .order_by(e.c.lead_id, e.c.priority.desc(), e.c.enrolled_at, e.c.id)
         ).all()
         _pause_and_resume(connection, rows, now=now)
@@ -224,7 +263,7 @@ def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datet
     first: dict[int, Any] = {}
     paused, resumed, decisions = [], [], []
     for row in rows:
-        ahead = first.setdefault(row.lead_id, row)
+        ahead = row if row.concurrent else first.setdefault(row.lead_id, row)
         if ahead is row and row.status == EnrollmentStatus.PAUSED.value:
             resumed.append(row.id)
         elif ahead is not row and row.status == EnrollmentStatus.ACTIVE.value:
@@ -255,12 +294,12 @@ def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datet
     record_decisions(connection, decisions)
 
 
-def paused_too_long(connection: Connection, *, now: datetime, max_pause: timedelta, limit: int) -> list[int]:
-    """Enrollments that others of higher priority have kept waiting longer than `max_pause`."""
+def paused_too_long(connection: Connection, *, now: datetime, max_pause: timedelta, limit: int) -> list[Row[Any]]:
+    """(id, lead_id, cadence) of those that others of higher priority have kept waiting longer than `max_pause`."""
     e = t.enrollment
     return list(
-        connection.scalars(
-            select(e.c.id)
+        connection.execute(
+            select(e.c.id, e.c.lead_id, e.c.cadence)
             .where(e.c.status == EnrollmentStatus.PAUSED.value, e.c.paused_at < now - max_pause)
             .limit(limit)
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, case, update
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.event import Verdict
@@ -58,17 +58,18 @@ def _storable(value: Any) -> Any:
 def wake_enrollments(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -> None:
     """Have `advance` look at these leads' enrollments at once: something about the lead changed.
 
-    Waking early is harmless: `ready_at` still says when the present wait ends.
+    Waking early is harmless: `ready_at` still says when the present wait ends. Rows that are due already are written
+    as well: somebody may be looking at them right now without having seen the change, and settle them till later.
     """
     ids: Sequence[int] = sorted(set(lead_ids))
     rows = t.enrollment.c
+    due_at = case((rows.due_at <= now, rows.due_at), else_=now)
     for start in range(0, len(ids), 500):
         connection.execute(
             update(t.enrollment)
             .where(
                 rows.lead_id.in_(ids[start : start + 500]),
                 rows.status == EnrollmentStatus.ACTIVE.value,
-                (rows.due_at > now) | rows.due_at.is_(None),
             )
-            .values(due_at=now)
+            .values(due_at=due_at)
         )

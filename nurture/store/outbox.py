@@ -22,6 +22,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     not_,
     or_,
     select,
@@ -29,13 +30,15 @@ from sqlalchemy import (
     update,
 )
 
-from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.message import WAITING, MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.lead_facts import LEAD_FIELDS
 
 _WAITING = [status.value for status in WAITING]
+# Spelled as the partial index is, without bound values, or SQLite reads the whole table at every look.
+_IS_WAITING = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
 # Only these reasons keep the mail that a person just asked for (an opt-in, an offer) from them.
 _ABSOLUTE = ("complained", "erased", "bounced", "do_not_contact")
 
@@ -87,10 +90,11 @@ def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[A
             lead.c.hold_reason.label("lead_hold_reason"),
             e.c.status.label("enrollment_status"),
             e.c.message_id.label("awaited_message"),
+            e.c.blocked_by.label("blocked_by"),
         )
         .outerjoin(lead, lead.c.id == m.c.lead_id)
         .outerjoin(e, e.c.id == m.c.enrollment_id)
-        .where(m.c.status.in_(_WAITING), m.c.not_before <= now)
+        .where(_IS_WAITING, m.c.not_before <= now)
         .order_by(m.c.not_before, m.c.id)
         .limit(limit)
     )
@@ -137,6 +141,15 @@ def postpone(connection: Connection, moments: Mapping[int, tuple[datetime, datet
             .values(not_before=bindparam("b_until"), give_up_at=bindparam("b_give_up")),
             [{"b_id": row, "b_until": until, "b_give_up": give_up_at} for row, (until, give_up_at) in moments.items()],
         )
+
+
+def tell_blocks(connection: Connection, blocks: Mapping[int, str | None]) -> None:
+    """message row -> the reason code of what stands in its way now (None: nothing), on who awaits it."""
+    e = t.enrollment
+    for code in set(blocks.values()):
+        rows = [row for row, one in blocks.items() if one == code]
+        awaiting = update(e).where(e.c.message_id.in_(rows), e.c.status.in_([each.value for each in RUNNING]))
+        connection.execute(awaiting.values(blocked_by=code))
 
 
 def give_up(connection: Connection, rows: Sequence[int], status: MessageStatus, *, why: str, now: datetime) -> None:
@@ -305,7 +318,7 @@ def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: d
         e = t.enrollment
         connection.execute(
             update(e)
-            .where(e.c.message_id.in_(message_rows), e.c.status.in_(["active", "paused"]))
+            .where(e.c.message_id.in_(message_rows), e.c.status.in_([each.value for each in RUNNING]))
             .values(due_at=now, since_at=now)
         )
 

@@ -250,6 +250,12 @@ class Enrollment(SQLModel, table=True):
             postgresql_where=text("message_id IS NOT NULL"),
         ),
         Index("enrollment_by_cadence", "cadence", "status", "step"),
+        Index(
+            "enrollment_paused",
+            "paused_at",
+            sqlite_where=text("status = 'paused'"),
+            postgresql_where=text("status = 'paused'"),
+        ),
     )
 
     id: int | None = _key()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nurture.content.letters import Composer
-from nurture.content.lint import lint_html, lint_subject
+from nurture.content.lint import lint_html, lint_subject, lint_text
 from nurture.content.templates import TemplateLibrary
 from tests.content.writing import UNTRACKED, column, library, request
 
@@ -19,7 +19,7 @@ ACCEPTANCE = Path(__file__).parent.parent / "data" / "acceptance" / "templates" 
     [
         ("Three numbers from the guide", []),
         ("{{ lead.first_name | default('Hello, my dear friend of many years and more') }}, three numbers", []),
-        ("How a team of twelve people cut the time they spend on reports by 31%", ["long_subject"]),
+        ("How a team of twelve people cut the time they spend on reports by 31%", ["long-subject"]),
         ("LAST CHANCE TO BUY", ["shouting"]),
         ("Hurry!!", ["shouting"]),
         ("The NASA guide", []),
@@ -33,13 +33,13 @@ def test_subjects(subject: str, codes: list[str]) -> None:
     ("blocks", "codes"),
     [
         ("<mj-text>fine</mj-text><mj-button href='https://acme.example/'>Go</mj-button>", []),
-        ("<mj-image src='https://acme.example/a.png' />", ["no_alt"]),
-        ("<mj-text><a href='https://bit.ly/x'>x</a></mj-text>", ["shortened_link"]),
-        ("<mj-text><a href='https://acme.example/'></a></mj-text>", ["link_without_text"]),
-        ("<mj-text><a href='#'>x</a></mj-text>", ["empty_link"]),
+        ("<mj-image src='https://acme.example/a.png' />", ["no-alt"]),
+        ("<mj-text><a href='https://bit.ly/x'>x</a></mj-text>", ["shortened-link"]),
+        ("<mj-text><a href='https://acme.example/'></a></mj-text>", ["link-without-text"]),
+        ("<mj-text><a href='#'>x</a></mj-text>", ["empty-link"]),
         ("<mj-button href='https://a.example/'>A</mj-button><mj-button href='https://b.example/'>B</mj-button>",
-         ["several_buttons"]),
-        ("<mj-text>" + "x" * 90_000 + "</mj-text>", ["large_html"]),
+         ["several-buttons"]),
+        ("<mj-text>" + "x" * 90_000 + "</mj-text>", ["clipped"]),
     ],
 )  # fmt: skip
 def test_html_as_compiled_and_as_rendered(tmp_path: Path, blocks: str, codes: list[str]) -> None:
@@ -59,3 +59,8 @@ def test_the_shipped_templates_have_no_errors() -> None:
     shelf = TemplateLibrary(ACCEPTANCE)
     for name in shelf.names():
         assert lint_html(shelf.compile(name).html_source) == []
+
+
+def test_a_letter_has_something_to_read_for_those_who_see_no_html() -> None:
+    assert [remark.code for remark in lint_text(" \n\n")] == ["no-text"]
+    assert lint_text("Hello") == []

@@ -1,0 +1,132 @@
+"""Letters to be looked at before any goes out: one step, one lead, no row in any table and nothing recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from types import SimpleNamespace
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from nurture.content.letters import Letter
+from nurture.documents.nearest import suggest
+from nurture.domain.addresses import AddressProblem, read_address
+from nurture.domain.cadence import Cadence, Email
+from nurture.domain.message import MessageKind
+from nurture.domain.problem import Problem
+from nurture.pipeline.outgoing import LetterWriter, Mailer
+from nurture.store import tables as t
+from nurture.store.cadences import version_of
+from nurture.store.lead_facts import LEAD_COLUMNS, LEAD_FIELDS
+from nurture.store.leads import find_lead
+
+LOOKED_AT = 500
+"""Addresses that are compared with one that nobody has."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofRequest:
+    """`lead` has LEAD_FIELDS and `custom`, as its row has them. `variant` is one of the step's, "" for a step without.
+
+    `mark` goes before the subject. `message_id` is the Message-ID without its domain.
+    """
+
+    cadence: Cadence
+    step: Email
+    variant: str
+    lead: Mapping[str, Any]
+    to_address: str
+    message_id: str = "proof"
+    mark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """The letter and who it is from."""
+
+    letter: Letter
+    mailer: Mailer
+
+
+def write_proof(letters: LetterWriter, request: ProofRequest) -> Proof:
+    """The letter as this lead would get it. Raises RenderProblem or TemplateError."""
+    row = _row(request)
+    mailer = letters.mailer_of(row)
+    letter = letters.proof(request.cadence, row, f"{request.message_id}@{mailer.domain}", mark=request.mark)
+    return Proof(letter=letter, mailer=mailer)
+
+
+def _row(request: ProofRequest) -> SimpleNamespace:
+    """What `deliver` would have read from the message and lead tables."""
+    message: dict[str, Any] = dict.fromkeys(column.name for column in t.message.c)
+    message |= {
+        "id": 0,  # no message's, so no link made of it does anything to anybody
+        "kind": MessageKind.STEP.value,
+        "cadence": request.cadence.name,
+        "version": version_of(request.cadence),
+        "step": request.step.key,
+        "variant": request.variant or None,
+        "transactional": request.step.transactional,
+        "sender": request.step.sender or request.cadence.sender,
+        "to_address": request.to_address,
+    }
+    lead = {f"lead_{name}": request.lead.get(name) for name in (*LEAD_FIELDS, "custom")}
+    return SimpleNamespace(**message, **lead)
+
+
+def find_step(cadences: Mapping[str, Cadence], text: str) -> tuple[Cadence, Email]:
+    """The step that `CADENCE/ID` names. Raises Problem."""
+    stem, slash, key = text.partition("/")
+    if not slash or not key:
+        raise Problem(f"'{text}' names no step: write CADENCE/ID, e.g. {_an_example(cadences)}")
+    cadence = cadences.get(stem)
+    if cadence is None:
+        raise Problem(f"no cadence '{stem}'{suggest(stem, cadences)}")
+    step = cadence.steps.get(key)
+    if not isinstance(step, Email):
+        what = f"step '{key}' of {stem} sends no mail" if step else f"no step '{key}' in {stem}"
+        raise Problem(f"{what}{suggest(key, emails_of(cadence), none='none of its steps sends any')}")
+    return cadence, step
+
+
+def emails_of(cadence: Cadence) -> dict[str, Email]:
+    """The steps that send, in the order of the file."""
+    return {key: step for key, step in cadence.steps.items() if isinstance(step, Email)}
+
+
+def choose_variant(step: Email, variant: str | None) -> str:
+    """That variant; without one, the step's first. Raises Problem."""
+    if variant is None:
+        return next(iter(step.subjects))
+    if variant not in step.subjects:
+        known = [name for name in step.subjects if name]
+        raise Problem(f"no variant '{variant}' of {step.key}{suggest(variant, known, none='it has none')}")
+    return variant
+
+
+def find_recipient(connection: Connection, address: str) -> dict[str, Any]:
+    """LEAD_FIELDS and `custom` of the lead with this address. Raises Problem with the nearest one."""
+    try:
+        key = read_address(address).key
+    except AddressProblem:
+        raise Problem(f"'{address}' is no e-mail address") from None
+    found = find_lead(connection, key)
+    if found is None:
+        near = _near(connection, key)
+        raise Problem(f"no lead has the address '{address}'{suggest(key, near, none='see `nurture leads list`')}")
+    row = found._mapping
+    return {column.name: row[column.name] for column in LEAD_COLUMNS}
+
+
+def _near(connection: Connection, key: str) -> list[str]:
+    """Addresses that begin or end as this one does, and differ little from it."""
+    lead, (name, _, domain) = t.lead.c, key.partition("@")
+    alike = (lead.email_domain == domain) | lead.email_key.startswith(name[:3], autoescape=True)
+    known = connection.scalars(select(lead.email_key).where(alike).order_by(lead.id).limit(LOOKED_AT))
+    return get_close_matches(key, [each for each in known if each], n=1, cutoff=0.75)
+
+
+def _an_example(cadences: Mapping[str, Cadence]) -> str:
+    return next((f"{name}/{key}" for name, cadence in cadences.items() for key in emails_of(cadence)), "welcome/hello")

@@ -1,0 +1,225 @@
+"""What goes wrong with one lead, one message or one commit stays with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, select, update
+from sqlalchemy.exc import OperationalError
+
+from nurture.authoring.workspace import load_workspace
+from nurture.delivery.replies import Reply
+from nurture.domain.message import MessageStatus, ReplyClass
+from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
+from nurture.store import tables as t
+from nurture.store.outbox import Dotted, Outcome
+from tests.engine.world import HEAD, MONDAY, World, add_leads, in_a_loop, make_root, open_world, steps
+
+HARD = Reply(klass=ReplyClass.HARD, text="550 5.1.1 no such user")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    opened = open_world(make_root(tmp_path / "workspace", tour=HEAD + steps("mail:a", "wait: 1 day", "mail:b")))
+    add_leads(opened.database, "zoe", "max", "ada")
+    yield opened
+    opened.database.close()
+
+
+def test_a_notice_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    notice = 'notify: sales\n    message: "Call {{ lead.company }}"'
+    world = open_world(make_root(tmp_path / "workspace", tour=HEAD + steps(notice, "mail:a")))
+    add_leads(world.database, "zoe")
+    add_leads(world.database, "max", company="Acme")
+    world.once()
+    assert sorted(world.hop.arrived) == [("max", "a"), ("zoe", "a")]
+    assert world.decisions()["notified"] == 1
+    (failed,) = [row for row in world.rows(t.decision, "code", "detail") if row.code == "failed"]
+    assert "lead.company" in failed.detail["why"]
+    world.database.close()
+
+
+def test_one_enrollment_that_trips_us_is_put_off_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nurture.pipeline import advance as stage
+
+    decide = stage.decide
+
+    def poisoned(facts: Any) -> Any:
+        if facts.zone.key == "Europe/Vienna":
+            raise RuntimeError("a mistake of ours")
+        return decide(facts)
+
+    monkeypatch.setattr(stage, "decide", poisoned)
+    add_leads(world.database, "eve", timezone="Europe/Vienna")
+    world.once()
+    assert sorted(name for name, _ in world.hop.arrived) == ["ada", "max", "zoe"]
+    monkeypatch.setattr(stage, "decide", decide)
+    world.advance(hours=1)
+    assert ("eve", "a") in world.hop.arrived
+
+
+def test_a_commit_that_fails_once_loses_nothing_of_what_follows_from_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nurture.pipeline.group_commit.RETRY_S", 0.01)
+    world.hop.refuse["zoe@example.com"] = HARD
+    fail_commits(world, monkeypatch, of="bounces", times=1)
+    assert world.once().bounced == 1
+    assert [row.address_key for row in world.rows(t.suppression, "address_key")] == ["zoe@example.com"]
+    assert world.decisions()["bounced"] == 1
+    world.advance(minutes=5)  # what stood in the same commit was undecided till its lease was over
+    assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a")]
+
+
+def fail_commits(world: World, monkeypatch: pytest.MonkeyPatch, *, of: str, times: int) -> None:
+    """The database goes away at COMMIT, after everything was written, as often as said."""
+    real, left = world.database.transaction, [times]
+
+    @contextmanager
+    def failing() -> Iterator[Connection]:
+        with real() as connection:
+            yield connection
+            m = t.message.c
+            bounced = connection.scalar(select(m.id).where(m.status == "bounced"))
+            if of == "bounces" and left[0] and bounced is not None:
+                left[0] -= 1
+                raise OperationalError("COMMIT", {}, Exception("the database is away"))
+
+    monkeypatch.setattr(world.database, "transaction", failing)
+
+
+def test_a_mistake_while_committing_leaves_nobody_waiting_for_ever(world: World) -> None:
+    def trip(_connection: Connection, _outcomes: list[Outcome], _now: object) -> list[Outcome]:
+        raise RuntimeError("a mistake of ours")
+
+    async def story() -> None:
+        commits = GroupCommit(
+            database=world.database,
+            owner="me",
+            clock=world.clock,
+            reply_patience=timedelta(minutes=2),
+            record=trip,
+            recorded=lambda _outcomes, _written: None,
+        )
+        commits.outcome(Outcome(message_row=1, epoch=1, status=MessageStatus.SENT))
+        mark = Dotted(message_row=2, epoch=1, subject="s", link_set=None, links=())
+        with pytest.raises(CommitUnknown):
+            await asyncio.wait_for(commits.dotted(mark), 5)
+        await asyncio.wait_for(commits.close(), 20)
+
+    in_a_loop(story)
+
+
+def test_a_claim_that_fails_lets_what_is_on_its_way_arrive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliverer, calls = world.stages.deliverer, [0]
+    real = deliverer._claim
+
+    def failing(*given: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 2:
+            raise OperationalError("UPDATE", {}, Exception("deadlock detected"))
+        return real(*given)
+
+    monkeypatch.setattr(deliverer, "_claim", failing)
+    with pytest.raises(OperationalError):
+        world.once()
+    assert [row.status for row in world.rows(t.message, "status")] == ["sent"] * 3
+    assert deliverer._held == {}
+
+
+def test_what_is_paused_while_it_is_spoken_goes_when_it_runs_again(world: World) -> None:
+    def change(before: str, after: str) -> None:
+        e = t.enrollment
+        with world.database.transaction() as connection:
+            connection.execute(update(e).where(e.c.status == before).values(status=after, paused_at=MONDAY))
+
+    world.hop.before_dot = lambda: change("active", "paused")
+    world.once()
+    world.hop.before_dot = None
+    assert {row.status for row in world.rows(t.message, "status")} <= {"queued", "deferred"}
+    change("paused", "active")
+    world.advance(hours=1)
+    assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a"), ("zoe", "a")]
+
+
+def test_a_server_that_is_new_in_the_configuration_is_used(tmp_path: Path) -> None:
+    root = make_root(tmp_path / "workspace", tour=HEAD + steps("mail:a"))
+    world = open_world(root, in_memory=False)
+    add_leads(world.database, "zoe", "max", "ada")
+    config = (root / "config.toml").read_text()
+    second = '[smtp.second]\nhost = "127.0.0.1"\nport = 9\nsecurity = "none"\n'
+    (root / "config.toml").write_text(
+        config.replace('anna@acme.example>"', 'anna@acme.example>"\nsmtp = "second"') + second
+    )
+    world.stages.use(load_workspace(root))
+    report = world.once()
+    assert (report.sent, report.deferred) == (0, 3), "nobody listens on the new server's port"
+    world.database.close()
+
+
+def test_a_pass_ends_though_every_message_is_deferred_and_due_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with many messages and a server that is away: the first are due again before the last was looked at."""
+    monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 5)
+    add_leads(world.database, *(f"lead{number}" for number in range(57)))
+    world.hop.is_down = True
+    turns = [0]
+
+    async def turn() -> None:
+        turns[0] += 1
+        await asyncio.sleep(0.002)
+        if turns[0] < 600:
+            world.clock.advance(timedelta(minutes=2))
+
+    world.hop.turn = turn  # type: ignore[method-assign]
+    world.stages.enroll()
+    world.stages.advance()
+
+    async def story() -> None:
+        report = await asyncio.wait_for(world.stages.deliverer.deliver(due_by=world.clock()), 20)
+        assert report.deferred == 60
+
+    in_a_loop(story)
+
+
+def test_a_server_with_room_for_fewer_connections_gets_all_mail_over_those(world: World) -> None:
+    async def linger(_recipient: str) -> None:
+        await asyncio.sleep(0.05)
+
+    world.hop.stalls, world.hop.room_for = linger, 1
+    report = world.once()
+    assert (report.sent, report.deferred) == (3, 0)
+
+
+def test_a_server_that_is_slow_with_one_letter_keeps_no_other_waiting(world: World) -> None:
+    """Mail that becomes due while a pass waits for a slow answer goes over the connections that are free."""
+    world.stages.enroll()
+    world.stages.advance()
+
+    async def story() -> None:
+        others_went = asyncio.Event()
+
+        async def stall(recipient: str) -> None:
+            if recipient == "zoe@example.com":
+                await asyncio.wait_for(others_went.wait(), 10)
+
+        world.hop.stalls = stall
+        delivering = asyncio.create_task(world.stages.deliver())
+        while len(world.hop.kept) < 2:
+            await asyncio.sleep(0.01)
+        add_leads(world.database, "eve")
+        await asyncio.to_thread(world.stages.enroll)
+        await asyncio.to_thread(world.stages.advance)
+        while ("eve", "a") not in world.hop.arrived and not delivering.done():
+            await asyncio.sleep(0.01)
+        others_went.set()
+        assert (await delivering).sent == 4
+
+    in_a_loop(story)

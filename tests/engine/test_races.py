@@ -1,0 +1,187 @@
+"""Two who work at once on PostgreSQL: what one decides, the other knows of."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from nurture.domain.message import MessageKind, MessageStatus
+from nurture.pipeline.enroll import enroll_in
+from nurture.store import tables as t
+from nurture.store.cadences import take_up, version_of
+from nurture.store.database import Database
+from nurture.store.enrollments import Placing, claim_due, end, settle
+from nurture.store.events import wake_enrollments
+from nurture.store.messages import NewMessage, queue_message
+from nurture.store.outbox import due_messages, give_up
+from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
+
+
+@pytest.fixture
+def world(tmp_path: Path, postgres_url: str) -> Iterator[World]:
+    database = Database(postgres_url)
+    with database.transaction() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    database.close()
+    one = HEAD + steps("wait: 3 days", "mail:a")
+    opened = open_world(make_root(tmp_path / "workspace", url=postgres_url, one=one, two=one), sole_worker=False)
+    add_leads(opened.database, "zoe")
+    yield opened
+    opened.database.close()
+
+
+class Aside:
+    """Work in a thread of its own."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.failure: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self.failure = error
+
+    def join(self) -> None:
+        self._thread.join(20)
+        if self.failure is not None:
+            raise self.failure
+
+
+def waits_for_a_lock(database: Database, aside: Aside) -> None:
+    """Until the other one waits for us, or has nothing to wait for."""
+    for _ in range(100):
+        with database.reading() as connection:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            if connection.scalar(text(query)) or not aside._thread.is_alive():
+                return
+        time.sleep(0.02)
+
+
+def test_who_is_woken_while_it_is_looked_at_is_looked_at_again(world: World) -> None:
+    world.stages.enroll()
+    with world.database.transaction() as ours:
+        (row,) = claim_due(ours, now=MONDAY, limit=1)
+
+        def wake() -> None:
+            with world.database.transaction() as theirs:
+                wake_enrollments(theirs, [row.lead_id], now=MONDAY)
+
+        waking = Aside(wake)
+        waits_for_a_lock(world.database, waking)
+        later = MONDAY + timedelta(days=3)
+        settle(
+            ours,
+            [
+                Placing(
+                    enrollment_id=row.id,
+                    step=row.step,
+                    due_at=later,
+                    since_at=MONDAY,
+                    ready_at=later,
+                    late_from=None,
+                    message_id=None,
+                    blocked_by=None,
+                )
+            ],
+        )
+    waking.join()
+    due = {one.id: one.due_at for one in world.rows(t.enrollment, "id", "due_at")}
+    assert due[row.id] == MONDAY
+
+
+def test_of_two_cadences_that_enroll_a_lead_at_once_one_runs(world: World) -> None:
+    lead_ids = [row.id for row in world.rows(t.lead, "id")]
+    cadences = world.stages.workspace.cadences
+
+    def enroll(name: str, connection: object) -> None:
+        cadence = cadences[name]
+        enroll_in(connection, lead_ids, version=version_of(cadence), cadence=cadence, now=MONDAY)  # type: ignore[arg-type]
+
+    with world.database.transaction() as ours:
+        enroll("one", ours)
+
+        def other() -> None:
+            with world.database.transaction() as theirs:
+                enroll("two", theirs)
+
+        enrolling = Aside(other)
+        waits_for_a_lock(world.database, enrolling)
+    enrolling.join()
+    assert sorted(row.status for row in world.rows(t.enrollment, "status")) == ["active", "paused"]
+
+
+def test_who_leaves_and_who_claims_its_mail_do_not_lock_each_other_out(world: World) -> None:
+    world.stages.enroll()
+    e = t.enrollment
+    with world.database.transaction() as connection:
+        row = connection.execute(select(e).where(e.c.status == "active")).one()
+        new = NewMessage(
+            intent_key="k",
+            kind=MessageKind.STEP,
+            to_address="zoe@example.com",
+            sender="anna",
+            lead_id=row.lead_id,
+            enrollment_id=row.id,
+        )
+        message_id = queue_message(connection, new, now=MONDAY)
+        connection.execute(update(e).where(e.c.id == row.id).values(message_id=message_id))
+    with world.database.transaction() as advancing:
+        claim_due(advancing, now=MONDAY, limit=10)
+        held = threading.Event()
+
+        def deliver() -> None:
+            with world.database.transaction() as delivering:
+                (due,) = due_messages(delivering, now=MONDAY, limit=10)
+                held.set()
+                give_up(delivering, [due.id], MessageStatus.CANCELED, why="x", now=MONDAY)
+
+        delivering = Aside(deliver)
+        held.wait(5)
+        waits_for_a_lock(world.database, delivering)
+        end(advancing, [row.id], reason="goal", now=MONDAY)
+    delivering.join()
+    assert [one.status for one in world.rows(t.message, "status")] == ["canceled"]
+
+
+def test_two_hosts_take_up_a_new_cadence_at_once(world: World) -> None:
+    cadences = dict(world.stages.workspace.cadences)
+    cadences["three"] = replace(cadences["one"], name="three")
+    new: list[list[str]] = []
+    with world.database.transaction() as ours:
+        new.append(take_up(ours, cadences, now=MONDAY))
+
+        def other() -> None:
+            with world.database.transaction() as theirs:
+                new.append(take_up(theirs, cadences, now=MONDAY))
+
+        taking = Aside(other)
+        waits_for_a_lock(world.database, taking)
+    taking.join()
+    assert sorted(new) == [[], ["three"]]
+
+
+def test_nobody_is_enrolled_in_a_version_that_is_no_longer_in_force(world: World) -> None:
+    from nurture.pipeline.enroll import _enroll_batch
+
+    before = world.stages.workspace.cadences["one"]
+    world.edit(one=HEAD + steps("wait: 4 days", "mail:a"))
+    asking = world.stages._asking()
+    made = _enroll_batch(world.database, version_of(before), before, world.stages.workspace.vocabulary, asking)
+    assert made == 0
+    world.stages.enroll()
+    current = version_of(world.stages.workspace.cadences["one"])
+    with world.database.reading() as connection:
+        query = select(func.count()).where(t.enrollment.c.cadence == "one", t.enrollment.c.version == current)
+        assert connection.scalar(query) == 1
