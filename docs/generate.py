@@ -13,6 +13,7 @@ from nurture.authoring.lint import NOT_ACTING
 from nurture.authoring.schema import MODELS, schemas
 from nurture.cli.main import app
 from nurture.domain.conditions.vocabulary import EVENT_FUNCTIONS, FUNCTIONS, LEAD_FIELDS
+from nurture.domain.enrollment import WHY_IT_ENDED, ExitReason
 from nurture.domain.event import EventName
 from nurture.domain.explain import SENTENCES
 from nurture.store.reports import REPORTS
@@ -68,11 +69,9 @@ def _is_later(name: str, title: str, key: str) -> bool:
         return (key,) in NOT_ACTING or any(len(path) > 1 and path[-1] == key and title for path in NOT_ACTING)
     tables: Mapping[tuple[str, str], Any] = {
         ("cadence", ""): not_yet.CADENCE_KEYS,
-        ("cadence", "EmailStep"): not_yet.STEP_KEYS.get("email", {}),
-        ("cadence", "NotifyStep"): not_yet.STEP_KEYS.get("notify", {}),
         ("lifecycle", ""): not_yet.LIFECYCLE_KEYS,
     }
-    return key in tables.get((name, title), {}) or (title.endswith("Step") and key in not_yet.STEPS)
+    return key in tables.get((name, title), {})
 
 
 def _takes(value: Mapping[str, Any]) -> str:
@@ -108,7 +107,8 @@ def _default(value: Any) -> str:
 def _conditions() -> str:
     lines = ["# Conditions", "", "## Names", "", "| name | holds |", "| --- | --- |"]
     lines += [f"| `{name}` | {kind.value} |" for name, kind in LEAD_FIELDS.items()]
-    lines += ["| `custom.X` | what `[fields]` of config.toml says, or text |", "", "## Functions", ""]
+    lines += ["| `custom.X` | what `[fields]` of config.toml says, or text |"]
+    lines += ["| `event.X` | a property of the event in `trigger:`, in its cadence alone |", "", "## Functions", ""]
     lines += ["| function | keywords |", "| --- | --- |"]
     for name in sorted(FUNCTIONS):
         keywords = ", ".join(f"`{each}=`" for each in sorted(EVENT_FUNCTIONS.get(name, ()))) or "–"
@@ -120,6 +120,8 @@ def _reasons() -> str:
     lines = ["# Reason codes", "", "What `nurture why` and the `decision` table say of each decision.", ""]
     lines += ["| code | in words |", "| --- | --- |"]
     lines += [f"| `{code.value}` | {text.replace('|', ' ')} |" for code, text in SENTENCES.items()]
+    lines += ["", "## Why an enrollment ended", "", "An `exit:` step adds reasons of its own.", ""]
+    lines += [f"- `{reason.value}`: {WHY_IT_ENDED[reason]}" for reason in ExitReason]
     return "\n".join(lines)
 
 

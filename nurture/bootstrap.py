@@ -15,6 +15,7 @@ import secrets
 import socket
 import sys
 import tempfile
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,10 +38,15 @@ from nurture.delivery.conversation import Patience
 from nurture.delivery.servers import Server, ServerAddress
 from nurture.domain.problem import Problem
 from nurture.engines.stages import QUIET_AFTER, Stages
+from nurture.notify.carrier import Carrier, HttpCarrier
+from nurture.notify.channels import Channel, read_channels
+from nurture.notify.webhook import read_secret
 from nurture.pipeline.advance import Rules
 from nurture.pipeline.deliver import Deliverer, Equipment
 from nurture.pipeline.outgoing import LetterWriter
+from nurture.pipeline.post import PostEquipment, Poster
 from nurture.rehearsal.cadence_tests import Outcome, Scene, empty, lead_zone, moment_of, run_test, scene_files
+from nurture.rehearsal.carrier import InMemoryCarrier
 from nurture.rehearsal.clock import VirtualClock
 from nurture.rehearsal.transport import InMemoryServer
 from nurture.settings import Settings, load_settings, resolve_secret
@@ -105,6 +111,20 @@ class Installation:
                 for key in (keys if isinstance(keys, list) else [keys])
             ]
         return signers
+
+    def webhook_secret(self, channel: str) -> str:
+        """What signs a webhook whose channel names no secret of its own, as its receiver is to be told it."""
+        return f"whsec_{b64encode(self.key(f'webhook {channel}')).decode()}"
+
+    def channels(self, settings: Settings) -> dict[str, Channel]:
+        """The channels of config.toml; a webhook without a `secret` signs with a key made from the workspace's."""
+        return read_channels(
+            settings, secret_of=self.secret, own_secret=lambda name: read_secret(self.webhook_secret(name))
+        )
+
+    def carrier(self) -> Carrier:
+        """Who takes posts to their channels."""
+        return HttpCarrier()
 
     def at(self, *, clock: Clock, rng: random.Random) -> Installation:
         """The same installation at another time and with other luck."""
@@ -186,7 +206,7 @@ def build_stages(
 
     def rules(files: Workspace) -> Rules:
         return Rules(
-            vocabulary=files.vocabulary,
+            vocabulary=replace(files.vocabulary, trigger=True),
             calendar=_calendar(files.settings),
             workspace_zone=ZoneInfo(files.settings.workspace.timezone),
             caps=tuple(files.settings.limits.per_lead),
@@ -194,6 +214,8 @@ def build_stages(
             engagement_cap=files.lifecycle.engagement.cap,
             arm_key=installation.key("arms"),
             say=lambda text, values: templates.line(text).render(dict(values)),
+            default_sender=files.settings.sending.sender,
+            rep_senders={name: rep.sender for name, rep in files.settings.reps.items() if rep.sender is not None},
         )
 
     def equipment(files: Workspace) -> Equipment:
@@ -212,12 +234,26 @@ def build_stages(
             patience=waits,
         )
 
+    def channels(files: Workspace) -> PostEquipment:
+        return PostEquipment(channels=installation.channels(files.settings), id_key=installation.key("post ids"))
+
+    def poster(first: PostEquipment) -> Poster:
+        return Poster(
+            database=installation.database,
+            equipment=first,
+            carrier=installation.carrier(),
+            clock=installation.clock,
+            rng=installation.rng,
+        )
+
     return Stages(
         database=installation.database,
         workspace=workspace,
         rules=rules,
         equipment=equipment,
         deliverer=deliverer,
+        channels=channels,
+        poster=poster,
         tokens=installation.tokens,
         clock=installation.clock,
         rng=installation.rng,
@@ -267,6 +303,13 @@ class Rehearsed(Installation):
     @cached_property
     def secrets(self) -> list[str]:
         return [f"rehearsal {self.seed}"]
+
+    def channels(self, settings: Settings) -> dict[str, Channel]:
+        nowhere = "https://rehearsal.invalid"
+        return {name: Channel(name=name, kind=each.kind, url=nowhere) for name, each in settings.alerts.items()}
+
+    def carrier(self) -> Carrier:
+        return InMemoryCarrier()
 
 
 class Rehearsals:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -234,6 +235,8 @@ class Rep(Strict):
 
 
 class AlertChannel(Strict):
+    """Where alerts and `webhook` steps are posted to. `secret` signs a webhook; without one a key of ours does."""
+
     kind: Literal["slack", "webhook"]
     url: SecretOrText
     secret: SecretRef | None = None
@@ -344,6 +347,48 @@ def resolve_secret(reference: str) -> str:
     return value
 
 
+RESERVED_CHANNELS = ("email", "sales", "owner")
+"""What `notify:` and `channels:` understand besides the names of channels."""
+
+
+def check_channel_url(url: str) -> None:
+    """Raises ValueError where nothing may be posted to: no web address, or one that would carry leads in the clear."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or port == 0 or parts.scheme not in ("https", "http"):
+        raise ValueError("url is no web address: use e.g. 'https://hooks.example.com/services/…'")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ValueError("url would carry leads' data in the clear: use https")
+
+
+def _is_loopback(host: str) -> bool:
+    """This machine itself, by its address or by the one name that is never anything else (RFC 6761)."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _channel_checks(settings: Settings, document: Document) -> Iterator[Finding]:
+    for name, channel in settings.alerts.items():
+        if name in RESERVED_CHANNELS or name in settings.reps:
+            message = f"a channel cannot be called '{name}': that name means somebody else in `notify:`"
+            yield document.finding(document.key_at(("alerts", name)), "channel-name", message)
+        if channel.kind == "slack" and channel.secret is not None:
+            message = 'nothing is signed for kind = "slack": its url is the secret'
+            yield document.finding(document.key_at(("alerts", name, "secret")), "channel-secret", message)
+        if not channel.url.startswith(("env:", "file:")):
+            try:
+                check_channel_url(channel.url)
+            except ValueError as error:
+                yield document.finding(document.value_at(("alerts", name, "url")), "channel-url", str(error))
+
+
 def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
     """What one key says about another."""
 
@@ -357,6 +402,7 @@ def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
             yield document.finding(document.value_at(path), f"unknown-{kind}", message)
 
     yield from unknown(("sending", "sender"), "sender", settings.senders)
+    yield from _channel_checks(settings, document)
     for name, sender in settings.senders.items():
         yield from unknown(("senders", name, "smtp"), "smtp", settings.smtp)
         yield from unknown(("senders", name, "esp"), "esp", settings.esp)

@@ -25,12 +25,14 @@ class TestBody(Strict):
 
 
 class Expiry(Strict):
+    """A message is not sent after the moment that a date field holds."""
+
     at: Filled
     offset: Text | None = None
 
 
 class LocaleBody(Strict):
-    subject: Filled | None = None
+    subject: Filled | Arms | None = None
     preheader: Filled | None = None
 
 

@@ -1,83 +1,89 @@
-"""A cadence file becomes the graph that the engine runs: nested steps are flattened, names and conditions checked."""
+"""A cadence file becomes the graph that the engine runs: its keys here, its steps in `compile_steps.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from pathlib import Path as FilePath
+from typing import Any, Literal, cast
+from zoneinfo import ZoneInfo
 
-from nurture.authoring.cadence_file import (
-    CadenceFile,
-    EmailStep,
-    ExitStep,
-    IfStep,
-    NotifyStep,
-    PromoteStep,
-    TagStep,
-    TestBody,
-    UntagStep,
-    WaitForStep,
-    WaitStep,
-)
+from nurture.authoring.cadence_file import AccountRules as AccountBody
+from nurture.authoring.cadence_file import CadenceFile, EmailStep
+from nurture.authoring.cadence_file import Trigger as TriggerBody
+from nurture.authoring.compile_steps import StepCompiler, window_within
+from nurture.authoring.cycles import goto_cycles
 from nurture.authoring.reading import Reading
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
-from nurture.documents.document import Path
-from nurture.domain.cadence import (
-    Arm,
-    Branch,
-    Cadence,
-    Email,
-    Exit,
-    Notify,
-    Promote,
-    Span,
-    Step,
-    StepKey,
-    Tag,
-    Test,
-    Untag,
-    Wait,
-    WaitFor,
-    Window,
-)
+from nurture.documents.values import read_cap, read_duration
+from nurture.domain.cadence import AccountRules, Cadence, EnrollLimit, Tracking, Trigger, Window
 from nurture.domain.conditions.vocabulary import LEAD_FIELDS
-from nurture.domain.stages import Stage
-from nurture.domain.windows import parse_window
+from nurture.domain.timing import from_local
 
-PROMOTABLE = tuple(stage.value for stage in Stage if stage not in (Stage.VISITOR, Stage.LEAD, Stage.DISQUALIFIED))
+Mode = Literal["always", "consent", "hygiene", "never"]
+MODES = ("always", "consent", "hygiene", "never")
+DAY = timedelta(days=1)
+_SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)\s?%", re.ASCII)
+_BOUND = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}))?", re.ASCII)
 
-_NOTHING = Span(amount=0, unit="minutes")
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """What the workspace says where a cadence does not; `root` is its folder."""
+
+    sender: str
+    window: Window
+    zone: ZoneInfo
+    root: FilePath
 
 
-def compile_cadence(reading: Reading, file: CadenceFile, *, name: str, sender: str, outer: Window) -> Cadence:
-    """The cadence; `sender` and `outer` (a window) are the workspace's.
-
-    What is wrong with it is in `reading.findings`; then the result is only good for more checks.
-    """
-    window = _window(file.window, outer)
+def compile_cadence(reading: Reading, file: CadenceFile, *, name: str, outer: Outer) -> Cadence:
+    """The cadence. What is wrong with it is in `reading.findings`; then the result is only good for more checks."""
+    window = window_within(file.window, outer.window)
     keyed = key_steps(file.steps)
     _check_ids(reading, keyed)
     _check_names(reading, file)
-    steps = {step.key: step for step in _Compiler(reading, window).path(keyed, None)}
-    return Cadence(
+    _check_entry(reading, file)
+    steps = StepCompiler(reading, window, root=outer.root).steps(keyed)
+    cadence = Cadence(
         name=name,
         title=file.name or name,
         status=file.status,
         funnel=file.funnel,
         segment=_segment(reading, file.segment),
+        trigger=_trigger(reading, file.trigger),
         enroll=file.enroll,
+        starts=_bound(reading, "starts", file.starts, outer.zone),
+        ends=_bound(reading, "ends", file.ends, outer.zone),
+        enroll_limit=_enroll_limit(reading, file.enroll_limit),
+        reentry=_reentry(reading, file.reentry),
         priority=file.priority,
         concurrent=file.concurrent,
         customers=file.customers,
         topic=file.topic,
-        sender=file.sender or sender,
+        sender=file.sender or outer.sender,
         goal=reading.condition_text(("goal",), file.goal),
         goal_within=file.goal_within,
         exit=reading.condition_text(("exit",), file.exit),
+        exit_on_leave=file.exit_on_leave,
+        max_pause=Cadence.max_pause if file.max_pause is None else file.max_pause,
         window=window,
+        account=_account(file.account),
+        max_late=Cadence.max_late if file.max_late is None else file.max_late,
+        on_edit=file.on_edit,
+        holdout=_holdout(reading, file.holdout),
+        canary=file.canary,
+        track=_track(reading, file.track),
         first=keyed[0].key,
         steps=steps,
-        max_late=Cadence.max_late if file.max_late is None else file.max_late,
     )
+    places = {each.key: each.path for each in in_file_order(keyed)}
+    for goto in goto_cycles(cadence):
+        message = f"this jump comes back to itself without a wait: put e.g. '- wait: 1 day' after '{goto.to}'"
+        reading.report((*places[goto.key], "goto"), "goto-cycle", message)
+    return cadence
 
 
 def step_ids(data: Any) -> frozenset[str]:
@@ -93,10 +99,6 @@ def step_ids(data: Any) -> frozenset[str]:
         elif isinstance(held, list):
             waiting.extend(held)
     return frozenset(found)
-
-
-def _window(said: Any, outer: Window) -> Window:
-    return outer if said is None else parse_window(said, outer)
 
 
 def _segment(reading: Reading, text: str | None) -> str | None:
@@ -134,113 +136,91 @@ def _check_names(reading: Reading, file: CadenceFile) -> None:
     reading.known(("topic",), file.topic, "topic", names.topics, none="there is no [topics] in config.toml")
 
 
-class _Compiler:
-    """Builds the steps of a path and of the paths inside of it, each with where it goes on."""
-
-    def __init__(self, reading: Reading, window: Window) -> None:
-        self._reading = reading
-        self._window = window
-
-    def path(self, keyed: Sequence[KeyedStep], after: StepKey | None) -> Iterator[Step]:
-        for place, step in enumerate(keyed):
-            onward = keyed[place + 1].key if place + 1 < len(keyed) else after
-            yield from self._step(step, onward)
-
-    def _step(self, keyed: KeyedStep, onward: StepKey | None) -> Iterator[Step]:
-        common: dict[str, Any] = {
-            "key": keyed.key,
-            "next": onward,
-            "when": self._reading.condition_text((*keyed.path, "when"), keyed.body.when),
-        }
-        match keyed.body:
-            case EmailStep() as body:
-                yield self._email(body, keyed.path, common)
-            case WaitStep() as body:
-                yield Wait(**common, span=body.wait)
-            case WaitForStep() as body:
-                text = self._condition((*keyed.path, "wait_for"), body.wait_for)
-                yield WaitFor(**common, condition=text, up_to=body.up_to)
-            case IfStep() as body:
-                yield self._branch(body, keyed, common)
-                for branch in keyed.branches:
-                    yield from self.path(branch.steps, onward)
-            case NotifyStep() as body:
-                targets = {"sales", "owner", *self._reading.names.reps, *self._reading.names.channels}
-                self._reading.known((*keyed.path, "notify"), body.notify, "rep", targets)
-                yield Notify(**common, to=body.notify, message=body.message)
-            case PromoteStep() as body:
-                self._reading.known((*keyed.path, "promote"), body.promote, "stage", PROMOTABLE)
-                yield Promote(**common, stage=body.promote)
-            case TagStep() as body:
-                yield Tag(**common, tag=body.tag)
-            case UntagStep() as body:
-                yield Untag(**common, tag=body.untag)
-            case ExitStep() as body:
-                yield Exit(**{**common, "next": None if body.when is None else onward}, reason=body.exit)
-            case _:
-                # `not_yet` has reported this kind; what it would do is left out
-                yield Wait(**common, span=_NOTHING)
-
-    def _email(self, body: EmailStep, path: Path, common: Mapping[str, Any]) -> Email:
-        reading = self._reading
-        reading.template((*path, "email"), body.email)
-        sender = body.sender if isinstance(body.sender, str) else None
-        if sender != "owner":
-            reading.known((*path, "sender"), sender, "sender", reading.names.senders)
-        subjects = body.subject if isinstance(body.subject, dict) else {"": body.subject}
-        if body.test is not None and len(subjects) < 2:
-            reading.report((*path, "test"), "test", "a test needs several subjects: subject: {a: …, b: …}", at_key=True)
-        return Email(
-            **common,
-            template=body.email,
-            subjects=subjects,
-            preheader=body.preheader,
-            test=_test(body.test, len(subjects)),
-            sender=sender,
-            window=None if body.window is None else _window(body.window, self._window),
-            max_late=body.max_late,
-            transactional=body.transactional,
-            role=body.role,
-            per_lead=body.compile == "per_lead",
-        )
-
-    def _branch(self, body: IfStep, keyed: KeyedStep, common: Mapping[str, Any]) -> Branch:
-        after: StepKey | None = common["next"]
-        conditions = [self._condition((*keyed.path, "if"), body.if_)]
-        for number, arm in enumerate(body.elif_):
-            conditions.append(self._condition((*keyed.path, "elif", number, "if"), arm.if_))
-        *paths, otherwise = [branch.steps[0].key if branch.steps else after for branch in keyed.branches]
-        arms = tuple(Arm(condition=text, next=first) for text, first in zip(conditions, paths, strict=True))
-        return Branch(**{**common, "next": otherwise}, arms=arms, after=after)
-
-    def _condition(self, path: Path, text: str) -> str:
-        return self._reading.condition_text(path, text) or text
+def _check_entry(reading: Reading, file: CadenceFile) -> None:
+    """How leads enter must fit together."""
+    if file.reentry.strip() == "each_event" and file.trigger is None:
+        reading.report(("reentry",), "reentry", "'each_event' goes with a trigger: add 'trigger: {event: …}'")
+    if file.enroll == "only_current" and file.trigger is not None:
+        reading.report(("enroll",), "enroll", "'only_current' goes by a segment: leave it out, or leave out 'trigger'")
+    if file.exit_on_leave and file.segment is None:
+        reading.report(("exit_on_leave",), "exit-on-leave", "there is no segment to leave: add 'segment: …'")
+    if file.starts is not None and file.ends is not None and file.ends.strip() < file.starts.strip():
+        reading.report(("ends",), "ends", f"it ends ({file.ends}) before it starts ({file.starts})")
 
 
-def _test(body: TestBody | None, arms: int) -> Test | None:
-    """Several subjects are a test, also where its rules are not said."""
+def _trigger(reading: Reading, body: TriggerBody | None) -> Trigger | None:
     if body is None:
-        return Test() if arms > 1 else None
-    return Test(metric=body.metric, send=body.send, proof=body.proof)
+        return None
+    return Trigger(event=body.event, where=reading.condition_text(("trigger", "where"), body.where))
 
 
-def reachable(cadence: Cadence) -> frozenset[StepKey]:
-    """The steps that some lead can come to."""
-    found: set[StepKey] = set()
-    waiting = [cadence.first]
-    while waiting:
-        key = waiting.pop()
-        if key is None or key in found or key not in cadence.steps:
-            continue
-        found.add(key)
-        waiting.extend(_exits_of(cadence.steps[key]))
-    return frozenset(found)
+def _bound(reading: Reading, key: Literal["starts", "ends"], text: str | None, zone: ZoneInfo) -> datetime | None:
+    """A day, from its first moment or (`ends`) to its last, or a minute; in the workspace's zone."""
+    if text is None:
+        return None
+    found = _BOUND.fullmatch(text.strip())
+    try:
+        if found is None:
+            raise ValueError
+        day, at = date.fromisoformat(found[1]), time.fromisoformat(found[2] or "00:00")
+        return from_local(day + DAY if key == "ends" and not found[2] else day, at, zone)
+    except (ValueError, OverflowError):
+        reading.report((key,), "moment", f"'{text}' is no date: use e.g. '2026-12-01' or '2026-12-01 09:00'")
+        return None
 
 
-def _exits_of(step: Step) -> list[StepKey | None]:
-    if isinstance(step, Branch):
-        onward = [step.next, *(arm.next for arm in step.arms)]
-        return [*onward, step.after] if step.when is not None else onward
-    if isinstance(step, Exit) and step.when is None:
-        return []
-    return [step.next]
+def _enroll_limit(reading: Reading, text: str | None) -> EnrollLimit | None:
+    if text is None:
+        return None
+    try:
+        cap = read_cap(text)
+    except ValueError as error:
+        reading.report(("enroll_limit",), "enroll-limit", str(error))
+        return None
+    return EnrollLimit(count=cap.count, within=cap.within)
+
+
+def _reentry(reading: Reading, text: str) -> Literal["never", "each_event"] | timedelta:
+    said = text.strip()
+    if said in ("never", "each_event"):
+        return cast(Literal["never", "each_event"], said)
+    try:
+        if not said.startswith("after "):
+            raise ValueError(f"'{said}': use 'never', 'each_event' or e.g. 'after 90 days'")
+        return read_duration(said.removeprefix("after "))
+    except ValueError as error:
+        reading.report(("reentry",), "reentry", str(error))
+        return "never"
+
+
+def _account(body: AccountBody | None) -> AccountRules | None:
+    if body is None:
+        return None
+    return AccountRules(at_once=body.at_once, hold=body.hold, won=body.won or "nothing")
+
+
+def _holdout(reading: Reading, text: str | None) -> float:
+    """'10%' -> 0.1."""
+    if text is None:
+        return 0.0
+    found = _SHARE.fullmatch(text.strip())
+    if found is None or not 0 < float(found[1]) <= 90:
+        reading.report(("holdout",), "holdout", f"'{text}' is no share of the leads: use e.g. '10%', at most 90%")
+        return 0.0
+    return float(found[1]) / 100
+
+
+def _track(reading: Reading, said: Any) -> Tracking:
+    """One mode for both, or one each."""
+    if said is None:
+        return Tracking()
+    both = {"opens": said, "clicks": said} if isinstance(said, str) else said
+    for key, mode in both.items():
+        path = ("track",) if isinstance(said, str) else ("track", key)
+        if key not in ("opens", "clicks"):
+            reading.report(path, "unknown-key", f"unknown key '{key}': use opens and clicks", at_key=True)
+            return Tracking()
+        if mode not in MODES:
+            reading.known(path, mode, "mode", MODES)
+            return Tracking()
+    return Tracking(opens=cast("Mode | None", both.get("opens")), clicks=cast("Mode | None", both.get("clicks")))

@@ -94,6 +94,7 @@ class CadenceTest:
     happenings: tuple[Happening, ...]
     expected: tuple[Line, ...]
     until: timedelta
+    trigger: Mapping[str, Any] | None = None
 
 
 def compile_test(reading: Reading, path: Path, case: CaseBody) -> CadenceTest | None:
@@ -113,6 +114,7 @@ def compile_test(reading: Reading, path: Path, case: CaseBody) -> CadenceTest | 
         happenings=happenings,
         expected=tuple(map(_line, case.expect)),
         until=until,
+        trigger=case.trigger,
     )
 
 

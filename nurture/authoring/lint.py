@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from nurture.authoring.compile_cadence import reachable
+from nurture.authoring.cycles import reachable
 from nurture.authoring.sources import FORMS
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
 from nurture.authoring.workspace import Compiled

@@ -22,6 +22,8 @@ class Names:
     senders: frozenset[str]
     reps: frozenset[str]
     channels: frozenset[str]
+    webhooks: frozenset[str]
+    """Those channels that are of kind webhook."""
     topics: frozenset[str]
     steps: Mapping[str, frozenset[str]]
     """cadence -> the ids of its steps."""

@@ -48,6 +48,7 @@ class Sources:
             senders=self._config_keys("senders"),
             reps=self._config_keys("reps"),
             channels=self._config_keys("alerts"),
+            webhooks=self._webhooks(),
             topics=self._config_keys("topics"),
             steps={stem: step_ids(document.data) for stem, document in self.cadences.items()},
         )
@@ -62,6 +63,11 @@ class Sources:
         written = document.data.get("segments") if document and isinstance(document.data, dict) else None
         pairs = written.items() if isinstance(written, dict) else ()
         return {name: text for name, text in pairs if isinstance(text, str)}
+
+    def _webhooks(self) -> frozenset[str]:
+        channels = self.config.data.get("alerts") if self.config is not None else None
+        pairs = channels.items() if isinstance(channels, dict) else ()
+        return frozenset(name for name, held in pairs if isinstance(held, dict) and held.get("kind") == "webhook")
 
     def _config_keys(self, table: str) -> frozenset[str]:
         data: Any = self.config.data if self.config is not None else {}

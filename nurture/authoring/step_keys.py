@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from nurture.authoring.cadence_file import IfStep, StepBody
+from nurture.authoring.cadence_file import IfStep, SplitStep, StepBody
 from nurture.documents.document import Path
 from nurture.domain.cadence import StepKey
 
@@ -30,7 +30,7 @@ class KeyedStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Branching:
-    """One path of an `if`: "then", "elif1" or "else"."""
+    """One path of an `if` ("then", "elif1", "else") or of a `split` (by its name)."""
 
     name: str
     steps: tuple[KeyedStep, ...] = field(default=())
@@ -49,7 +49,7 @@ def key_steps(steps: Sequence[StepBody], path: Path = ("steps",), anchor: str = 
             seen[kind] += 1
             key = f"{anchor}/{kind}/{seen[kind]}"
         place = (*path, index)
-        branches = tuple(_branches(body, place, key)) if isinstance(body, IfStep) else ()
+        branches = tuple(_branches(body, place, key))
         keyed.append(KeyedStep(key=key, kind=kind, path=place, body=body, branches=branches))
     return tuple(keyed)
 
@@ -67,7 +67,16 @@ def in_file_order(steps: Sequence[KeyedStep]) -> Iterator[KeyedStep]:
             yield from in_file_order(branch.steps)
 
 
-def _branches(body: IfStep, place: Path, key: StepKey) -> Iterator[Branching]:
+def _branches(body: StepBody, place: Path, key: StepKey) -> Iterator[Branching]:
+    if isinstance(body, SplitStep):
+        for name, path in body.split.items():
+            inside = (*place, "split", name, "steps")
+            yield Branching(name=name, steps=key_steps(path.steps, inside, f"{key}.{name}"))
+    if isinstance(body, IfStep):
+        yield from _arms(body, place, key)
+
+
+def _arms(body: IfStep, place: Path, key: StepKey) -> Iterator[Branching]:
     yield Branching(name="then", steps=key_steps(body.then, (*place, "then"), f"{key}.then"))
     for number, arm in enumerate(body.elif_):
         inside = (*place, "elif", number, "then")

@@ -81,6 +81,8 @@ class CaseBody(Strict):
     name: Filled
     lead: dict[str, Any]
     start: Moment
+    trigger: dict[str, Plain] | None = None
+    """The properties of the event that starts the run, where the cadence has a `trigger:`."""
     events: list[HappeningBody] = Field(default=[])
     expect: list[ExpectedBody]
     until: Duration | None = None

@@ -6,15 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from nurture.authoring.cadence_file import CadenceFile
 from nurture.authoring.check_tests import check_tests
-from nurture.authoring.compile_cadence import compile_cadence
+from nurture.authoring.compile_cadence import Outer, compile_cadence
 from nurture.authoring.compile_forms import compile_forms
 from nurture.authoring.compile_lifecycle import compile_lifecycle, default_lifecycle
 from nurture.authoring.compile_tests import CadenceTest, compile_test
+from nurture.authoring.cycles import enroll_cycles
 from nurture.authoring.forms_file import FormsFile
 from nurture.authoring.lifecycle_file import LifecycleFile
 from nurture.authoring.not_yet import (
@@ -114,6 +116,7 @@ def compile_sources(sources: Sources) -> Compiled:
             compile_file(compiled, document)
     for stem, document in sources.cadences.items():
         _cadence(compiled, stem, document)
+    compiled.findings.extend(enroll_cycles(compiled.cadences, sources.cadences))
     for stem, document in sources.tests.items():
         _tests(compiled, stem, document)
     return compiled
@@ -167,12 +170,18 @@ def _cadence(compiled: Compiled, stem: str, document: Document) -> None:
         return
     settings = compiled.sources.settings
     compiled.files[stem] = file
+    reading = _reading(compiled, document, stem)
+    reading.vocabulary = replace(reading.vocabulary, trigger=file.trigger is not None)
     compiled.cadences[stem] = compile_cadence(
-        _reading(compiled, document, stem),
+        reading,
         file,
         name=stem,
-        sender=settings.sending.sender if settings else "",
-        outer=settings.sending.window if settings else ANY_TIME,
+        outer=Outer(
+            sender=settings.sending.sender if settings else "",
+            window=settings.sending.window if settings else ANY_TIME,
+            zone=ZoneInfo(settings.workspace.timezone if settings else "UTC"),
+            root=compiled.sources.root,
+        ),
     )
 
 

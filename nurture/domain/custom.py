@@ -44,6 +44,21 @@ def read_custom(values: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     return readings
 
 
+def read_props(props: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
+    """The properties of an event, as `read_custom` reads fields, and under "text" as what each is said to be.
+
+    None where it has none; a property that is neither text nor number nor truth value is left out.
+    """
+    texts = {name: _as_text(value) for name, value in props.items() if isinstance(value, str | int | float)}
+    return {"text": texts, **read_custom(texts)} if texts else None
+
+
+def _as_text(value: str | float) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def read_number(text: str) -> int | float | None:
     """The number that this text is, or None; whole ones are int as long as a double holds them exactly."""
     text = text.strip()

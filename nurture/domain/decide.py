@@ -4,13 +4,15 @@
 the decisions say. A decision is data, so a simulation, a cadence test and the daemon share every line of this file.
 
     look at an enrollment
-      │ an exit holds (suppressed, goal, reply, …)            -> Exit
+      │ an exit holds (suppressed, goal, reply, …)            -> Leave
       │ the message of this step is under way                 -> Await
       │ `when:` is false                                      -> GoOn (skipped_when)
-      │ wait, wait_for: not over                              -> Wait
+      │ wait, wait_until, wait_for, a task waited for: not over -> Later
+      │ wait_until: its field holds no date                   -> Leave (missing_date)
       │ if: the first arm that holds                          -> GoOn (branched)
-      │ notify, promote, tag, untag                           -> Act, and on
-      │ email: held, too late, out of window, over a cap      -> Wait or GoOn (skipped_late)
+      │ split                                                 -> Choose, and on
+      │ notify, task, promote, set, tag, enroll, webhook      -> Act, and on
+      │ email: expired, held, late, out of window, capped     -> Later or GoOn (skipped_…)
       └ email: nothing in the way                             -> Send
 """
 
@@ -24,27 +26,40 @@ from zoneinfo import ZoneInfo
 
 from nurture.domain.cadence import (
     ANY_TIME,
+    Action,
     Branch,
     Cadence,
     ConditionText,
+    DateField,
     Email,
+    EnrollIn,
     Exit,
     FrequencyCap,
+    Goto,
     Notify,
     Promote,
+    SetFields,
+    Shift,
+    Span,
+    Split,
     Step,
     StepKey,
+    Sunset,
     Tag,
+    Task,
     Untag,
     Wait,
     WaitFor,
+    WaitUntil,
+    Webhook,
     Window,
 )
 from nurture.domain.enrollment import ExitReason
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.domain.spans import say_span
-from nurture.domain.timing import caps_free_at, end_of_wait, next_opening
+from nurture.domain.task import OPEN
+from nurture.domain.timing import caps_free_at, end_of_wait, moment_of, next_opening, next_weekday_time, shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +88,12 @@ class Facts:
     """Whose message it is: an edit may have moved the enrollment on while it was under way."""
     held_until: datetime | None = None
     held_by: str | None = None
+    is_paused: bool = False
+    """By hand: this cadence, or all of them."""
+    dates: Mapping[DateField, datetime] = field(default_factory=dict)
+    """What the date fields of this step hold, in UTC; one without a date that can be read is absent."""
+    task: str | None = None
+    """The status of this step's task; None while it is not given."""
     caps: Sequence[FrequencyCap] = ()
     sends: Sequence[datetime] = ()
 
@@ -82,6 +103,7 @@ class Leave:
     """The enrollment ends here."""
 
     reason: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +134,8 @@ class GoOn:
     since_at: datetime
     code: Reason | None = None
     detail: Mapping[str, Any] = field(default_factory=dict)
+    revisits: bool = False
+    """A jump back: steps ahead that have sent may send again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,13 +144,20 @@ class Send:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Choose:
+    """A path by the lead's lot, which is drawn once and stored, and then on along it."""
+
+    step: Split
+
+
+@dataclass(frozen=True, kw_only=True)
 class Act:
-    """An effect that is done at once, and then on to `next`."""
+    """An effect that is done at once, and then on; after a sunset the enrollment ends, and a task may be waited for."""
 
-    step: Notify | Promote | Tag | Untag
+    step: Action | Sunset
 
 
-Decision = Leave | Complete | Later | Await | GoOn | Send | Act
+Decision = Leave | Complete | Later | Await | GoOn | Send | Choose | Act
 
 STILL_PAUSED = timedelta(minutes=15)
 """How soon to look again where a cadence's own status lets nobody move; taking up a change of it looks at once."""
@@ -139,13 +170,17 @@ _DONE = frozenset(
         MessageStatus.UNKNOWN,
     }
 )
-_FINAL_STAGES = {"customer": ExitReason.CUSTOMER, "disqualified": ExitReason.DISQUALIFIED}
+_FINAL_STAGES = frozenset({"customer", "disqualified"})
+TASK_WAITS = Span(amount=14, unit="days")
+"""How long a task is waited for where `up_to` does not say."""
 
 
 def conditions_of(cadence: Cadence, step: Step | None) -> tuple[list[ConditionText], list[ConditionText]]:
     """What must be asked before `decide`: conditions read ever, and those that count from the enrollment on."""
     ever: list[ConditionText] = []
     since_enrollment = [each for each in (cadence.goal, cadence.exit) if each is not None]
+    if cadence.exit_on_leave and cadence.segment is not None:
+        ever.append(cadence.segment)
     if step is not None and step.when is not None:
         ever.append(step.when)
     if isinstance(step, Branch):
@@ -153,6 +188,15 @@ def conditions_of(cadence: Cadence, step: Step | None) -> tuple[list[ConditionTe
     if isinstance(step, WaitFor):
         since_enrollment.append(step.condition)
     return ever, since_enrollment
+
+
+def date_fields_of(step: Step | None) -> frozenset[DateField]:
+    """Which date fields `decide` looks at for this step."""
+    if isinstance(step, WaitUntil) and step.field is not None:
+        return frozenset({step.field})
+    if isinstance(step, Email) and step.expires is not None:
+        return frozenset({step.expires.field})
+    return frozenset()
 
 
 def exit_of(facts: Facts) -> ExitReason | None:
@@ -165,11 +209,18 @@ def exit_of(facts: Facts) -> ExitReason | None:
     if facts.forced_exit is not None:
         return facts.forced_exit
     if not cadence.customers and facts.stage in _FINAL_STAGES:
-        return _FINAL_STAGES[facts.stage]
+        return ExitReason.STAGE
+    if cadence.exit_on_leave and cadence.segment is not None and cadence.segment not in facts.holds:
+        return ExitReason.LEFT_SEGMENT
     if cadence.exit is not None and cadence.exit in facts.holds:
         return ExitReason.CONDITION
     deadline = goal_deadline(facts)
     return ExitReason.GOAL_EXPIRED if deadline is not None and facts.now >= deadline else None
+
+
+def leave(reason: ExitReason, facts: Facts) -> Leave:
+    """The decision to end by this exit."""
+    return Leave(reason=reason.value, detail={"stage": facts.stage} if reason is ExitReason.STAGE else {})
 
 
 def goal_deadline(facts: Facts) -> datetime | None:
@@ -184,8 +235,8 @@ def decide(facts: Facts) -> Decision:
     """The decision for this enrollment at this step, now."""
     reason = exit_of(facts)
     if reason is not None:
-        return Leave(reason=reason.value)
-    if facts.cadence.status in ("draft", "paused"):
+        return leave(reason, facts)
+    if facts.is_paused or facts.cadence.status in ("draft", "paused"):
         return Later(until=facts.now + STILL_PAUSED, code=Reason.PAUSED, floor_at=facts.now + STILL_PAUSED)
     step = facts.cadence.steps.get(facts.step) if facts.step is not None else None
     if facts.message is not None:
@@ -204,13 +255,21 @@ def _decide_step(step: Step, facts: Facts) -> Decision:
             return _email(step, facts)
         case Wait():
             return _wait(step, facts)
+        case WaitUntil():
+            return _wait_until(step, facts)
         case WaitFor():
             return _wait_for(step, facts)
         case Branch():
             return _branch(step, facts)
+        case Split():
+            return Choose(step=step)
+        case Goto():
+            return GoOn(next=step.to, since_at=facts.since_at, revisits=step.back)
         case Exit():
             return Leave(reason=step.reason)
-        case Notify() | Promote() | Tag() | Untag():
+        case Task() if facts.task is not None:
+            return _after_task(step, facts)
+        case Notify() | Task() | Promote() | SetFields() | Tag() | Untag() | EnrollIn() | Webhook() | Sunset():
             return Act(step=step)
 
 
@@ -224,10 +283,41 @@ def _after_message(step: Step | None, facts: Facts) -> Decision:
 
 
 def _wait(step: Wait, facts: Facts) -> Decision:
-    until = end_of_wait(step.span, facts.since_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+    until = _end_of(step.span, facts)
     if facts.now >= until:
         return GoOn(next=step.next, since_at=until)
     return Later(until=until, code=Reason.WAITING, detail={"span": say_span(step.span)})
+
+
+def _wait_until(step: WaitUntil, facts: Facts) -> Decision:
+    """A moment that has passed is gone on from at once, and what comes is late from then on."""
+    moment = _awaited_moment(step, facts)
+    if moment is None:
+        return Leave(reason=ExitReason.MISSING_DATE.value, detail={"field": step.field})
+    until = _shifted(moment, step.offset, facts)
+    if facts.now >= until:
+        return GoOn(next=step.next, since_at=until)
+    return Later(until=until, code=Reason.WAITING, detail={"span": step.field or step.moment or step.weekday})
+
+
+def _awaited_moment(step: WaitUntil, facts: Facts) -> datetime | None:
+    if step.field is not None:
+        return facts.dates.get(step.field)
+    if step.moment is not None:
+        return moment_of(step.moment, facts.zone)
+    return next_weekday_time(step.weekday or "", facts.since_at, facts.zone)
+
+
+def _after_task(step: Task, facts: Facts) -> Decision:
+    """A task that is waited for: until somebody closes it, or time is up."""
+    if facts.task != OPEN:
+        detail = {"arm": facts.task, "condition": f"task {step.key}"}
+        return GoOn(next=step.next, since_at=facts.now, code=Reason.BRANCHED, detail=detail)
+    until = _end_of(step.up_to or TASK_WAITS, facts)
+    if facts.now >= until:
+        detail = {"arm": "time is up", "condition": f"task {step.key}"}
+        return GoOn(next=step.next, since_at=until, code=Reason.BRANCHED, detail=detail)
+    return Later(until=until, code=Reason.WAITING, detail={"for": f"task {step.key}"})
 
 
 def _wait_for(step: WaitFor, facts: Facts) -> Decision:
@@ -235,7 +325,7 @@ def _wait_for(step: WaitFor, facts: Facts) -> Decision:
         return GoOn(
             next=step.next, since_at=facts.now, code=Reason.BRANCHED, detail={"arm": "met", "condition": step.condition}
         )
-    until = end_of_wait(step.up_to, facts.since_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+    until = _end_of(step.up_to, facts)
     if facts.now >= until:
         detail = {"arm": "time is up", "condition": step.condition}
         return GoOn(next=step.next, since_at=until, code=Reason.BRANCHED, detail=detail)
@@ -253,6 +343,9 @@ def _branch(step: Branch, facts: Facts) -> Decision:
 
 
 def _email(step: Email, facts: Facts) -> Decision:
+    expires_at = _expiry(step, facts)
+    if expires_at is not None and facts.now >= expires_at:
+        return _expired(step, expires_at, facts)
     if step.transactional is not None:
         return Send(step=step)
     window = step.window or facts.cadence.window
@@ -270,13 +363,26 @@ def _email(step: Email, facts: Facts) -> Decision:
         return GoOn(
             next=step.next, since_at=facts.now, code=Reason.SKIPPED_LATE, detail={"late_by": _say_duration(late_by)}
         )
-    return _when_it_may_go(step, window, facts)
+    return _when_it_may_go(step, window, expires_at, facts)
 
 
-def _when_it_may_go(step: Email, window: Window, facts: Facts) -> Decision:
+def _expiry(step: Email, facts: Facts) -> datetime | None:
+    """From when on the message is of no use; None where its field holds no date."""
+    moment = facts.dates.get(step.expires.field) if step.expires is not None else None
+    return None if moment is None or step.expires is None else _shifted(moment, step.expires.offset, facts)
+
+
+def _expired(step: Email, expires_at: datetime, facts: Facts) -> GoOn:
+    detail = {"expired_at": expires_at.isoformat()}
+    return GoOn(next=step.next, since_at=facts.now, code=Reason.SKIPPED_EXPIRED, detail=detail)
+
+
+def _when_it_may_go(step: Email, window: Window, expires_at: datetime | None, facts: Facts) -> Decision:
     opens = opening(window, facts.now, facts)
     if opens is None:
         return GoOn(next=step.next, since_at=facts.now, code=Reason.SKIPPED_LATE, detail={"late_by": "ever"})
+    if expires_at is not None and opens >= expires_at:
+        return _expired(step, expires_at, facts)
     if opens > facts.now:
         return Later(until=opens, code=Reason.OUT_OF_WINDOW, floor_at=facts.floor_at)
     free_at, cap = caps_free_at(facts.caps, facts.sends, facts.now)
@@ -298,6 +404,14 @@ def window_zone(window: Window, *, lead: ZoneInfo, workspace: ZoneInfo) -> ZoneI
     if window.timezone == "lead":
         return lead
     return workspace if window.timezone == "workspace" else ZoneInfo(window.timezone)
+
+
+def _end_of(span: Span, facts: Facts) -> datetime:
+    return end_of_wait(span, facts.since_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+
+
+def _shifted(moment: datetime, by: Shift, facts: Facts) -> datetime:
+    return shift(moment, by, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
 
 
 def _business(facts: Facts, window: Window) -> Callable[[date], bool]:

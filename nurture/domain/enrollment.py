@@ -24,14 +24,35 @@ class ExitReason(StrEnum):
     COMPLAINED = "complained"
     SUPPRESSED = "suppressed"
     ERASED = "erased"
-    NO_CONSENT = "no_consent"
-    CUSTOMER = "customer"
-    DISQUALIFIED = "disqualified"
+    CONSENT_EXPIRED = "consent_expired"
+    STAGE = "stage"
+    ACCOUNT_WON = "account_won"
+    SUNSET = "sunset"
     LEFT_SEGMENT = "left_segment"
     SUPERSEDED = "superseded"
     MISSING_DATE = "missing_date"
-    BY_HAND = "by_hand"
-    CADENCE_REMOVED = "cadence_removed"
+    REMOVED = "removed"
+
+
+WHY_IT_ENDED: dict[ExitReason, str] = {
+    ExitReason.GOAL: "the cadence's goal was reached",
+    ExitReason.GOAL_EXPIRED: "the goal was not reached within `goal_within`",
+    ExitReason.CONDITION: "the cadence's `exit` condition holds",
+    ExitReason.REPLIED: "a person replied to its mail",
+    ExitReason.UNSUBSCRIBED: "unsubscribed",
+    ExitReason.BOUNCED: "the address takes no mail",
+    ExitReason.COMPLAINED: "reported mail as spam",
+    ExitReason.SUPPRESSED: "the address is suppressed for another reason",
+    ExitReason.ERASED: "erased on request",
+    ExitReason.CONSENT_EXPIRED: "no consent is in force any more: it ran out, or was withdrawn",
+    ExitReason.STAGE: "became a customer, or was disqualified",
+    ExitReason.ACCOUNT_WON: "a colleague became a customer (`account: {won: exit}`)",
+    ExitReason.SUNSET: "gone cold: a `sunset` step",
+    ExitReason.LEFT_SEGMENT: "no longer meets the segment (`exit_on_leave: true`)",
+    ExitReason.SUPERSEDED: "another cadence went first for longer than `max_pause`",
+    ExitReason.MISSING_DATE: "the field of a `wait_until` holds no date",
+    ExitReason.REMOVED: "taken out by hand, or with the cadence's file",
+}
 
 
 # from -> the states it may go to; a status is assigned nowhere but through a write guarded by the "from" side.

@@ -15,15 +15,23 @@ from nurture.domain.cadence import (
     Branch,
     Cadence,
     Email,
+    EnrollIn,
     Exit,
+    Goto,
     Notify,
     Promote,
+    SetFields,
+    Split,
     Step,
     StepKey,
+    Sunset,
     Tag,
+    Task,
     Untag,
     Wait,
     WaitFor,
+    WaitUntil,
+    Webhook,
 )
 from nurture.domain.event import EventName
 from nurture.domain.reasons import Reason
@@ -45,16 +53,21 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.PAUSED: "paused[ while {by} runs, which goes first]",
     Reason.HELD: "marketing is held[: {why}][, until {until}]",
     Reason.SKIPPED_LATE: "left out, because it would have come too late[, by {late_by}]",
-    Reason.SKIPPED_EXPIRED: "left out, because its time is over[ ({until})]",
+    Reason.SKIPPED_EXPIRED: "left out, because its time is over[: {expired_at}]",
     Reason.SKIPPED_WHEN: "left out, because this is not so[: {condition}]",
     Reason.BRANCHED: "chose its path[: {arm}][, having asked: {condition}]",
-    Reason.EXITED: "left the cadence[: {reason}]",
+    Reason.EXITED: "left the cadence[: {reason}][, {stage}][, no date in {field}]",
     Reason.COMPLETED: "reached the end of the cadence",
     Reason.HELD_OUT: "kept out of the cadence, to measure what it brings",
     Reason.VARIANT: "drew its variant[: {arm}][ at odds of {odds}]",
     Reason.PROMOTED: "moved up[ from {before}][ to {after}][, because {because}]",
     Reason.DEMOTED: "moved down[ from {before}][ to {after}][, because {because}]",
     Reason.ALERTED: "[{rep} was alerted][: {rule}][ ({reason})]",
+    Reason.SET: "[{fields}] set",
+    Reason.TASKED: "a task was given[ to {to}][: {task}][, due {due}]",
+    Reason.POSTED: "posted[ to {channel}]",
+    Reason.ENROLLED_IN: "entered[ {cadence}][; no: {why}]",
+    Reason.RESUMED: "goes on",
     Reason.TAGGED: "[tagged {tag}][no longer tagged {untag}]",
     Reason.NOTIFIED: "[{to} was told][: {message}]",
 }
@@ -77,7 +90,7 @@ ROUNDING = 0.05
 
 _PART = re.compile(r"\[([^\[\]]*)\]")
 _NAME = re.compile(r"\{(\w+)\}")
-_MOMENTS = frozenset({"until"})
+_MOMENTS = frozenset({"until", "expired_at", "due"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +132,26 @@ def _deed(step: Step) -> str:
             return f"the mail “{step.key}”"
         case Wait():
             return f"a wait of {say_span(step.span)}"
+        case WaitUntil():
+            return f"a wait until {step.field or step.moment or step.weekday}"
         case WaitFor():
             return f"a wait of up to {say_span(step.up_to)} for {step.condition}"
         case Branch():
             return f"a choice of paths by {step.arms[0].condition}"
+        case Split():
+            return f"one of the paths {', '.join(step.paths)}"
+        case Goto():
+            return f"a jump to {step.to}"
+        case Task():
+            return f"a task for {step.to}: {step.text}"
+        case SetFields():
+            return f"a change of {', '.join(step.fields)}"
+        case EnrollIn():
+            return f"the cadence {step.cadence}"
+        case Webhook():
+            return f"a post to {step.channel}"
+        case Sunset():
+            return f"the end of all mail ({step.reason})"
         case Notify():
             return f"a word to {step.to}"
         case Promote():

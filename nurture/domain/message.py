@@ -6,7 +6,11 @@ accepted, so nothing but a later sign or a person may decide; it is never sent a
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
+
+GIVE_UP_AFTER = timedelta(days=2)
+"""How long a message is tried (spec 6.2); where a pause held it back, from its end on."""
 
 
 class MessageStatus(StrEnum):

@@ -9,20 +9,15 @@ from datetime import timedelta
 from nurture.domain.conditions import Condition
 from nurture.domain.conditions.tree import (
     Always,
-    Among,
     And,
     Compare,
-    CompareDays,
-    CustomField,
     FieldOperand,
     Happened,
-    Holds,
     LeadField,
-    Missing,
     Not,
     Or,
-    TextTest,
     Tree,
+    fields_in,
     say,
 )
 from nurture.domain.event import EventName
@@ -88,7 +83,7 @@ def falling_line(condition: Condition) -> float | None:
 
 def fields_named(condition: Condition) -> frozenset[FieldOperand]:
     """The lead's fields that the condition speaks of."""
-    return frozenset(_fields(condition.tree))
+    return frozenset(fields_in(condition.tree))
 
 
 def _mapped(tree: Tree, change: Callable[[Happened], Tree]) -> Tree:
@@ -110,19 +105,4 @@ def _lines(tree: Tree) -> list[float]:
             return [line for part in parts for line in _lines(part)]
         case Compare(left=LeadField(name="score"), operator=">" | ">=", right=float() | int() as line):
             return [float(line)]
-    return []
-
-
-def _fields(tree: Tree) -> list[FieldOperand]:
-    match tree:
-        case And(parts=parts) | Or(parts=parts):
-            return [field for part in parts for field in _fields(part)]
-        case Not(part=part):
-            return _fields(part)
-        case Compare(left=left, right=right):
-            return [left, right] if isinstance(right, LeadField | CustomField) else [left]
-        case CompareDays(left=days):
-            return [days.field]
-        case Among(field=field) | Missing(field=field) | TextTest(field=field) | Holds(field=field):
-            return [field]
     return []

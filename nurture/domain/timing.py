@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
-from nurture.domain.cadence import FrequencyCap, Span, Window
+from nurture.domain.cadence import FrequencyCap, Shift, Span, Window
 from nurture.domain.country_zones import COUNTRY_ZONES
 from nurture.domain.spans import parse_clock
 
@@ -103,7 +103,7 @@ def end_of_wait(span: Span, since: datetime, *, zone: ZoneInfo, is_holiday: IsHo
     """
     if span.unit == "business days":
         began = local(since, zone)
-        day = _working_day_after(began.date(), _whole_days(span), is_holiday)
+        day = _working_day(began.date(), _whole_days(span), is_holiday, step=DAY)
         return max(since, from_local(day, span.at or began.time(), zone))
     if span.at is not None:
         day = local(since, zone).date() + _whole_days(span) * DAY
@@ -111,28 +111,50 @@ def end_of_wait(span: Span, since: datetime, *, zone: ZoneInfo, is_holiday: IsHo
     return since + min(timedelta(**{span.unit: min(span.amount, 1e7)}), LONGEST_WAIT_DAYS * DAY)
 
 
+def shift(moment: datetime, by: Shift, *, zone: ZoneInfo, is_holiday: IsHoliday) -> datetime:
+    """`-1 day` is 24 hours before; `-1 day at 09:00` the calendar day before at that time; `-2 business days` the
+    second working day before, at the same local time.
+    """
+    if not by.back:
+        nothing = not by.span.amount and by.span.at is None
+        return moment if nothing else end_of_wait(by.span, moment, zone=zone, is_holiday=is_holiday)
+    span, shown = by.span, local(moment, zone)
+    if span.unit == "business days":
+        day = _working_day(shown.date(), _whole_days(span), is_holiday, step=-DAY)
+        return from_local(day, span.at or shown.time(), zone)
+    if span.at is not None:
+        return from_local(shown.date() - _whole_days(span) * DAY, span.at, zone)
+    return moment - min(timedelta(**{span.unit: min(span.amount, 1e7)}), LONGEST_WAIT_DAYS * DAY)
+
+
 def _whole_days(span: Span) -> int:
     days = span.amount * 7 if span.unit == "weeks" else span.amount
     return int(min(days, LONGEST_WAIT_DAYS))
 
 
-def _working_day_after(day: date, count: int, is_holiday: IsHoliday) -> date:
-    """The `count`-th working day strictly after `day`; without any (all are holidays) the wait ends at its bound."""
-    last = day + 2 * LONGEST_WAIT_DAYS * DAY
-    while count > 0 and day < last:
-        day += DAY
+def _working_day(day: date, count: int, is_holiday: IsHoliday, *, step: timedelta) -> date:
+    """The `count`-th working day strictly after `day`, or before; without any (all holidays) it ends at its bound."""
+    for _ in range(2 * LONGEST_WAIT_DAYS):
+        if count <= 0:
+            break
+        day += step
         if day.isoweekday() <= 5 and not is_holiday(day):
             count -= 1
     return day
 
 
-def next_weekday_time(text: str, now: datetime, zone: ZoneInfo) -> datetime:
-    """'tuesday 09:00' or 'tue 09:00' -> the next one strictly after `now`. Raises ValueError for a person."""
+def check_weekday_time(text: str) -> tuple[int, time]:
+    """'tuesday 09:00' -> the ISO weekday and the time of day. Raises ValueError for a person."""
     name, _, clock = text.strip().partition(" ")
     weekday = next((number for number, full in enumerate(_WEEKDAYS, 1) if name.lower() in (full, full[:3])), None)
-    if weekday is None:
+    if weekday is None or not clock.strip():
         raise ValueError(f"'{text}' is no weekday and time: use e.g. 'tuesday 09:00'")
-    at = parse_clock(clock)
+    return weekday, parse_clock(clock)
+
+
+def next_weekday_time(text: str, now: datetime, zone: ZoneInfo) -> datetime:
+    """'tuesday 09:00' or 'tue 09:00' -> the next one strictly after `now`. Raises ValueError for a person."""
+    weekday, at = check_weekday_time(text)
     today = local(now, zone).date()
     ahead = (weekday - today.isoweekday()) % 7
     candidates = (from_local(today + (ahead + week * 7) * DAY, at, zone) for week in range(3))

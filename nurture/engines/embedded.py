@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from nurture.engines.stages import Stages
 
 # seconds between two looks; each stage finds out by itself whether anything is due
-TICKS = {"react": 1, "advance": 2, "deliver": 1, "hand_over": 5, "enroll": 10, "maintain": 60}
+TICKS = {"react": 1, "advance": 2, "deliver": 1, "post": 2, "hand_over": 5, "enroll": 10, "maintain": 60}
 
 log = structlog.get_logger()
 
@@ -44,6 +44,7 @@ class Embedded:
         """No new tick; whatever is under way is finished first."""
         self._scheduler.pause()
         self._stages.deliverer.drain()
+        self._stages.poster.drain()
         while self._running:
             await asyncio.gather(*self._running, return_exceptions=True)
         self._scheduler.shutdown(wait=False)
@@ -75,8 +76,9 @@ class Embedded:
             log.info(name, **told)
 
     def _stage(self, name: str) -> Callable[[], Awaitable[Any]]:
-        if name == "deliver":
-            return self._stages.deliver
+        if name in ("deliver", "post"):
+            carry: Callable[[], Awaitable[Any]] = getattr(self._stages, name)
+            return carry
         return self._in_thread(lambda: getattr(self._stages, name)())
 
     @staticmethod

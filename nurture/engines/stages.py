@@ -13,9 +13,10 @@ from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
 from nurture.pipeline.advance import AdvanceReport, Rules, advance
 from nurture.pipeline.deliver import Deliverer, DeliverReport, Equipment
-from nurture.pipeline.enroll import EnrollReport, enroll, take_up_cadences
+from nurture.pipeline.enroll import Admission, EnrollReport, enroll, take_up_cadences
 from nurture.pipeline.hand_over import HandOverReport, hand_over
 from nurture.pipeline.maintain import maintain
+from nurture.pipeline.post import PostEquipment, Poster, PostReport
 from nurture.pipeline.react import ReactReport, react
 from nurture.store.database import Database
 from nurture.store.segments import Asking
@@ -52,6 +53,8 @@ class Stages:
         rules: Callable[[Workspace], Rules],
         equipment: Callable[[Workspace], Equipment],
         deliverer: Callable[[Equipment], Deliverer],
+        channels: Callable[[Workspace], PostEquipment],
+        poster: Callable[[PostEquipment], Poster],
         tokens: Tokens,
         clock: Callable[[], datetime],
         rng: random.Random,
@@ -59,17 +62,20 @@ class Stages:
         self._database = database
         self._make_rules = rules
         self._make_equipment = equipment
+        self._make_channels = channels
         self._tokens = tokens
         self._clock = clock
         self._rng = rng
         self.deliverer = deliverer(equipment(workspace))
+        self.poster = poster(channels(workspace))
         self._put_in_force(workspace, rules(workspace))
 
     def use(self, workspace: Workspace) -> None:
         """Take up these files: new cadence versions are stored and those under way follow. Whole, or not at all."""
-        equipment = self._make_equipment(workspace)
+        equipment, channels = self._make_equipment(workspace), self._make_channels(workspace)
         self._put_in_force(workspace, self._make_rules(workspace))
         self.deliverer.use(equipment)
+        self.poster.use(channels)
 
     def _put_in_force(self, workspace: Workspace, rules: Rules) -> None:
         take_up_cadences(
@@ -85,13 +91,20 @@ class Stages:
         return Asking(now=self._clock(), half_life=rules.half_life, engagement_cap=rules.engagement_cap)
 
     def enroll(self) -> EnrollReport:
-        return enroll(database=self._database, vocabulary=self.workspace.vocabulary, asking=self._asking())
+        return self._enroll(at_once=self.workspace.settings.limits.enroll_at_once)
+
+    def _enroll(self, *, at_once: int | None) -> EnrollReport:
+        admission = Admission(vocabulary=self.workspace.vocabulary, arm_key=self.rules.arm_key, at_once=at_once)
+        return enroll(database=self._database, admission=admission, asking=self._asking())
 
     def advance(self) -> AdvanceReport:
         return advance(database=self._database, rules=self.rules, now=self._clock())
 
     async def deliver(self) -> DeliverReport:
         return await self.deliverer.deliver()
+
+    async def post(self) -> PostReport:
+        return await self.poster.post()
 
     def react(self) -> ReactReport:
         return react(
@@ -130,10 +143,11 @@ class Stages:
         """react first, so that what readers did decides what is sent next."""
         reports = [
             await asyncio.to_thread(self.react),
-            await asyncio.to_thread(self.enroll),
+            await asyncio.to_thread(self._enroll, at_once=None),  # somebody asked for this pass: nothing waits for them
             await asyncio.to_thread(self.advance),
             await asyncio.to_thread(self.hand_over),
             await self.deliverer.deliver(due_by=self._clock()),
+            await self.post(),
         ]
         counts: Counter[str] = Counter()
         for report in reports:

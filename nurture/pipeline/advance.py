@@ -9,8 +9,8 @@ sends or ends. Whatever an enrollment waits for, this stage may look early: look
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -20,13 +20,13 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.calendar import Calendar
-from nurture.content.letters import RenderProblem
-from nurture.domain.cadence import Cadence, Email, FrequencyCap, Notify, Promote, Step, Tag, Untag
+from nurture.domain.cadence import AccountRules, Action, Cadence, Email, FrequencyCap, Split, Sunset, Task
 from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.domain.decide import (
     STILL_PAUSED,
     Act,
     Await,
+    Choose,
     Complete,
     Decision,
     Facts,
@@ -35,22 +35,28 @@ from nurture.domain.decide import (
     Leave,
     Send,
     conditions_of,
+    date_fields_of,
     decide,
+    exit_of,
     goal_deadline,
+    leave,
 )
 from nurture.domain.enrollment import ExitReason
-from nurture.domain.message import MessageKind, MessageStatus
+from nurture.domain.message import GIVE_UP_AFTER, MessageKind, MessageStatus
 from nurture.domain.reasons import Reason
-from nurture.domain.stages import MoveKind, Stage, is_forward
 from nurture.domain.timing import zone_of
-from nurture.store.alerts import raise_alert
+from nurture.pipeline.acting import Deeds, Say
+from nurture.pipeline.walker import Walker
+from nurture.store.accounts import account_exits, colleagues_holds
 from nurture.store.cadences import GONE, load_versions
 from nurture.store.database import Database
+from nurture.store.dates import date_values
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import (
     MessageState,
     Placing,
     arrange,
+    behind_them,
     claim_due,
     end,
     forced_exits,
@@ -59,18 +65,18 @@ from nurture.store.enrollments import (
     put_off,
     recent_sends,
     settle,
+    versions_paused,
 )
 from nurture.store.events import wake_enrollments
-from nurture.store.experiments import arms_for
-from nurture.store.lead_facts import lead_views
-from nurture.store.leads import tag_lead, untag_lead
+from nurture.store.experiments import arms_for, weights_of
 from nurture.store.messages import NewMessage, queue_intents
+from nurture.store.pauses import is_stopped, paused_scopes
 from nurture.store.segments import Asking, enrollments_meeting
-from nurture.store.stages import move_stage
+from nurture.store.tasks import task_statuses
 
 BATCH = 500
-MAX_PAUSE = timedelta(days=14)
-GIVE_UP_AFTER = timedelta(days=2)
+MOST_ROUNDS = 1000
+"""Steps that one enrollment takes in one transaction, at most; what is left is due at once, in the next."""
 
 log = structlog.get_logger()
 
@@ -87,8 +93,11 @@ class Rules:
     engagement_cap: float
     arm_key: bytes
     """Keys the assignment of experiment arms."""
-    say: Callable[[str, Mapping[str, Any]], str]
+    say: Say
     """Renders a one-line Jinja text with the given context. Raises RenderProblem."""
+    default_sender: str
+    rep_senders: Mapping[str, str]
+    """rep -> the sender that `sender: owner` means for the leads it owns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,40 +105,6 @@ class AdvanceReport:
     advanced: int
     exited: int = 0
     promoted: int = 0
-
-
-@dataclass
-class _Walker:
-    """One enrollment of a batch, while its steps are followed."""
-
-    row: Any
-    cadence: Cadence
-    step: str | None
-    since_at: datetime
-    zone: ZoneInfo
-    floor_at: datetime | None
-    message_id: int | None
-    ends_at: datetime | None = None
-    """When an exit will hold by the mere passing of time."""
-    settled: bool = False
-    decisions: list[NewDecision] = field(default_factory=list)
-
-    @property
-    def current(self) -> Step | None:
-        return self.cadence.steps.get(self.step) if self.step is not None else None
-
-    def note(self, code: Reason, now: datetime, detail: Mapping[str, Any] | None = None) -> None:
-        self.decisions.append(
-            NewDecision(
-                lead_id=self.row.lead_id,
-                enrollment_id=self.row.id,
-                cadence=self.row.cadence,
-                step=self.step,
-                code=code,
-                at=now,
-                detail=dict(detail or {}),
-            )
-        )
 
 
 def advance(*, database: Database, rules: Rules, now: datetime) -> AdvanceReport:
@@ -174,10 +149,12 @@ def _one_by_one(database: Database, rules: Rules, total: Counter[str], *, now: d
 
 
 def _supersede(database: Database, *, now: datetime) -> None:
-    """Whoever was kept waiting by higher priorities for longer than MAX_PAUSE leaves."""
+    """Whoever was kept waiting by higher priorities for longer than its cadence's `max_pause` leaves."""
     while True:
         with database.transaction() as connection:
-            rows = paused_too_long(connection, now=now, max_pause=MAX_PAUSE, limit=BATCH)
+            versions = load_versions(connection, set(versions_paused(connection)))
+            max_pauses = {version: cadence.max_pause for version, cadence in versions.items()}
+            rows = paused_too_long(connection, now=now, max_pauses=max_pauses, limit=BATCH) if versions else []
             reason = ExitReason.SUPERSEDED.value
             ended = {each for each, _ in end(connection, [row.id for row in rows], reason=reason, now=now)}
             record_decisions(connection, [_superseded(row, now) for row in rows if row.id in ended])
@@ -204,64 +181,112 @@ class _Batch:
         self.rules = rules
         self.now = now
         self.asking = Asking(now=now, half_life=rules.half_life, engagement_cap=rules.engagement_cap)
-        self.walkers: dict[int, _Walker] = {}
+        self.walkers: dict[int, Walker] = {}
         self.placings: list[Placing] = []
         self.leaving: dict[str | None, list[int]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
         self.sends: dict[int, list[datetime]] = {}
         self.exits: dict[int, ExitReason] = {}
         self.states: dict[int, MessageState] = {}
-        self.changed: set[int] = set()
-        """Leads whose tags or stage changed: other enrollments of theirs may wait for that."""
+        self.holds: dict[int, tuple[datetime, str]] = {}
+        """enrollment id -> a sales hold of a colleague, where the cadence's account rules heed it."""
+        self.stopped: frozenset[str] = frozenset()
+        self.deeds = Deeds(
+            connection=connection,
+            say=rules.say,
+            workspace_zone=rules.workspace_zone,
+            arm_key=rules.arm_key,
+            now=now,
+        )
 
     def claim(self, limit: int) -> int:
-        rows = claim_due(self.connection, now=self.now, limit=limit)
+        """The due rows, and those that are paused behind them, whose exits act all the same."""
+        due = claim_due(self.connection, now=self.now, limit=limit)
+        behind = behind_them(self.connection, due)
+        rows = [*due, *behind]
         cadences = load_versions(self.connection, {row.version for row in rows})
+        waiting = {row.id for row in behind}
         for row in rows:
-            zone = zone_of(row.lead_timezone, row.lead_country, self.rules.workspace_zone.key)
-            self.walkers[row.id] = _Walker(
-                row=row,
-                cadence=cadences[row.version],
-                step=None if row.step == GONE else row.step,
-                since_at=row.since_at or row.enrolled_at,
-                zone=zone,
-                floor_at=_latest_of(row.resumed_at, row.late_from, _past(row.lead_hold_until, self.now)),
-                message_id=row.message_id,
-            )
+            self.walkers[row.id] = self._walker(row, cadences[row.version], behind=row.id in waiting)
         if rows:
-            self.exits = forced_exits(self.connection, rows, now=self.now)
-            self.states = message_states(
-                self.connection, [row.message_id for row in rows if row.message_id is not None]
-            )
-            longest = max((cap.within for cap in self.rules.caps), default=timedelta(0))
-            self.sends = recent_sends(self.connection, [row.lead_id for row in rows], since=self.now - longest)
-        return len(rows)
+            self._gather(rows)
+        return len(due)
+
+    def _walker(self, row: Any, cadence: Cadence, *, behind: bool) -> Walker:
+        return Walker(
+            row=row,
+            cadence=cadence,
+            step=None if row.step == GONE else row.step,
+            since_at=row.since_at or row.enrolled_at,
+            zone=zone_of(row.lead_timezone, row.lead_country, self.rules.workspace_zone.key),
+            floor_at=_latest_of(row.resumed_at, row.late_from, _past(row.lead_hold_until, self.now)),
+            message_id=row.message_id,
+            visit=row.visit,
+            behind=behind,
+        )
+
+    def _gather(self, rows: Sequence[Any]) -> None:
+        """What decisions depend on beside the rows, read once."""
+        connection = self.connection
+        self.stopped = paused_scopes(connection)
+        self.exits = forced_exits(connection, rows, now=self.now)
+        self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
+        longest = max((cap.within for cap in self.rules.caps), default=timedelta(0))
+        self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest)
+        won = [row for row in rows if _account(self.walkers[row.id]).won == "exit"]
+        for enrollment_id in account_exits(connection, won):
+            self.exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)
+        heeding = [row for row in rows if _account(self.walkers[row.id]).hold == "pause_colleagues"]
+        self.holds = colleagues_holds(connection, heeding, now=self.now)
 
     def walk(self) -> None:
         """Follow steps in rounds until every enrollment is settled."""
-        while moving := [walker for walker in self.walkers.values() if not walker.settled]:
-            holds = self._ask(moving)
-            sending: list[tuple[_Walker, Email]] = []
-            acting: list[tuple[_Walker, Notify | Promote | Tag | Untag]] = []
-            for walker in moving:
-                facts = self._facts(walker, holds[walker.row.id])
-                walker.ends_at = _next_end(facts, walker.row.lead_consent_until)
-                self._apply(walker, decide(facts), sending, acting)
-            self._send(sending)
-            self._act(acting)
+        for _ in range(MOST_ROUNDS):
+            moving = [walker for walker in self.walkers.values() if not walker.settled]
+            if not moving:
+                return
+            self._round(moving)
+        for walker in (each for each in self.walkers.values() if not each.settled):
+            self._settle(walker, due_at=self.now)
+
+    def _round(self, moving: list[Walker]) -> None:
+        """One step of each."""
+        holds, dates, tasks = self._ask(moving), self._dates(moving), self._tasks(moving)
+        sending: list[tuple[Walker, Email]] = []
+        choosing: list[tuple[Walker, Split]] = []
+        acting: list[tuple[Walker, Action | Sunset]] = []
+        for walker in moving:
+            facts = self._facts(walker, holds[walker.row.id], dates, tasks)
+            if walker.behind:
+                self._exit_behind(walker, facts)
+                continue
+            walker.ends_at = _next_end(facts, walker.row.lead_consent_until)
+            match decide(facts):
+                case Send(step=email):
+                    sending.append((walker, email))
+                case Choose(step=split):
+                    choosing.append((walker, split))
+                case Act(step=action):
+                    acting.append((walker, action))
+                case decision:
+                    self._apply(walker, decision)
+        self._send(sending)
+        self._choose(choosing)
+        self._act(acting)
 
     def write(self) -> None:
         settle(self.connection, self.placings)
-        wake_enrollments(self.connection, self.changed, now=self.now)
+        wake_enrollments(self.connection, self.deeds.changed, now=self.now)
         ended: list[int] = []
         for reason, ids in self.leaving.items():
             ended.extend(lead_id for _, lead_id in end(self.connection, ids, reason=reason, now=self.now))
         record_decisions(self.connection, [each for walker in self.walkers.values() for each in walker.decisions])
-        arrange(self.connection, ended, now=self.now)
+        arrange(self.connection, {*ended, *self.deeds.entered}, now=self.now)
+        self.counts.update(self.deeds.counts)
 
     # --- asking
 
-    def _ask(self, moving: list[_Walker]) -> dict[int, frozenset[str]]:
+    def _ask(self, moving: list[Walker]) -> dict[int, frozenset[str]]:
         """Every condition of a group in one query each: enrollment id -> the conditions that hold."""
         groups: dict[tuple[str, Literal["enrollment", "ever"]], list[int]] = defaultdict(list)
         for walker in moving:
@@ -277,8 +302,26 @@ class _Batch:
                 holds[enrollment_id].add(text)
         return {enrollment_id: frozenset(texts) for enrollment_id, texts in holds.items()}
 
-    def _facts(self, walker: _Walker, holds: frozenset[str]) -> Facts:
+    def _dates(self, moving: list[Walker]) -> dict[tuple[int, str], datetime]:
+        """What the date fields of the present steps hold."""
+        wanted = {walker.row.id: fields for walker in moving if (fields := date_fields_of(walker.current))}
+        zones = {enrollment_id: self.walkers[enrollment_id].zone for enrollment_id in wanted}
+        return date_values(self.connection, zones, frozenset().union(*wanted.values()))
+
+    def _tasks(self, moving: list[Walker]) -> dict[str, str]:
+        """The status of the tasks that are waited for."""
+        keys = [walker.deed for walker in moving if isinstance(step := walker.current, Task) and step.wait]
+        return task_statuses(self.connection, keys) if keys else {}
+
+    def _facts(
+        self,
+        walker: Walker,
+        holds: frozenset[str],
+        dates: Mapping[tuple[int, str], datetime],
+        tasks: Mapping[str, str],
+    ) -> Facts:
         row = walker.row
+        held_until, held_by = self._hold(row)
         message = self.states.get(walker.message_id) if walker.message_id is not None else None
         return Facts(
             cadence=walker.cadence,
@@ -295,24 +338,35 @@ class _Batch:
             stage=row.lead_stage,
             message=message.status if message is not None else None,
             message_step=message.step if message is not None else None,
-            held_until=row.lead_hold_until,
-            held_by=row.lead_hold_reason,
+            held_until=held_until,
+            held_by=held_by,
+            is_paused=is_stopped(row.cadence, self.stopped),
+            dates={name: at for name in date_fields_of(walker.current) if (at := dates.get((row.id, name)))},
+            task=tasks.get(walker.deed),
             caps=self.rules.caps,
             sends=self.sends.get(row.lead_id, ()),
         )
 
+    def _hold(self, row: Any) -> tuple[datetime | None, str | None]:
+        """Until when marketing is held, and why: by what sales does with this lead, or with a colleague."""
+        own, colleague = row.lead_hold_until, self.holds.get(row.id)
+        if colleague is None or (own is not None and own >= colleague[0]):
+            return own, row.lead_hold_reason
+        return colleague
+
     # --- acting on decisions
 
-    def _apply(
-        self,
-        walker: _Walker,
-        decision: Decision,
-        sending: list[tuple[_Walker, Email]],
-        acting: list[tuple[_Walker, Notify | Promote | Tag | Untag]],
-    ) -> None:
+    def _exit_behind(self, walker: Walker, facts: Facts) -> None:
+        """Of one that is paused behind another: it leaves where an exit holds, else it stays as it is."""
+        reason = exit_of(facts)
+        walker.settled = True
+        if reason is not None:
+            self._apply(walker, leave(reason, facts))
+
+    def _apply(self, walker: Walker, decision: Decision) -> None:
         match decision:
-            case Leave(reason=reason):
-                walker.note(Reason.EXITED, self.now, {"reason": reason})
+            case Leave(reason=reason, detail=detail):
+                walker.note(Reason.EXITED, self.now, {"reason": reason, **detail})
                 self.leaving[reason].append(walker.row.id)
                 self._leave(walker, "exited")
             case Complete():
@@ -326,21 +380,18 @@ class _Batch:
             case GoOn():
                 if decision.code is not None:
                     walker.note(decision.code, self.now, decision.detail)
+                walker.visit += decision.revisits
                 self._go_on(walker, decision.next, decision.since_at)
-            case Send(step=step):
-                sending.append((walker, step))
-            case Act(step=step):
-                acting.append((walker, step))
 
-    def _leave(self, walker: _Walker, counted: str) -> None:
+    def _leave(self, walker: Walker, counted: str) -> None:
         walker.settled = True
         self.counts[counted] += 1
 
-    def _go_on(self, walker: _Walker, step: str | None, since_at: datetime) -> None:
-        walker.step, walker.since_at, walker.message_id = step, since_at, None
+    def _go_on(self, walker: Walker, step: str | None, since_at: datetime) -> None:
+        walker.go_on(step, since_at)
         self.counts["advanced"] += 1
 
-    def _wait(self, walker: _Walker, later: Later) -> None:
+    def _wait(self, walker: Walker, later: Later) -> None:
         # told once, not at every look: a decision is recorded when what stands in the way changes
         if walker.row.blocked_by != later.code.value or walker.row.step != walker.step:
             walker.note(later.code, self.now, {**later.detail, "until": later.until.isoformat()})
@@ -348,26 +399,15 @@ class _Batch:
         due_at = later.until if walker.ends_at is None else min(later.until, walker.ends_at)
         self._settle(walker, due_at=due_at, blocked_by=later.code)
 
-    def _settle(self, walker: _Walker, *, due_at: datetime | None, blocked_by: Reason | None = None) -> None:
+    def _settle(self, walker: Walker, *, due_at: datetime | None, blocked_by: Reason | None = None) -> None:
         walker.settled = True
-        self.placings.append(
-            Placing(
-                enrollment_id=walker.row.id,
-                step=walker.step,
-                due_at=due_at,
-                since_at=walker.since_at,
-                ready_at=due_at,
-                late_from=walker.floor_at,
-                message_id=walker.message_id,
-                blocked_by=blocked_by.value if blocked_by is not None else None,
-            )
-        )
+        self.placings.append(walker.placing(due_at=due_at, blocked_by=blocked_by))
 
     # --- effects
 
-    def _send(self, sending: list[tuple[_Walker, Email]]) -> None:
+    def _send(self, sending: list[tuple[Walker, Email]]) -> None:
         """Commit the intents. A lead that took its place in the cap in this batch is looked at again."""
-        free: list[tuple[_Walker, Email]] = []
+        free: list[tuple[Walker, Email]] = []
         taken: set[int] = set()
         for walker, step in sending:
             if walker.row.lead_id in taken and step.transactional is None:
@@ -375,7 +415,7 @@ class _Batch:
             taken.add(walker.row.lead_id)
             free.append((walker, step))
         arms = self._arms(free)
-        intents = [_intent(walker, step, arms[walker.row.id][0], self.now) for walker, step in free]
+        intents = [self._intent(walker, step, arms[walker.row.id][0]) for walker, step in free]
         message_ids = queue_intents(self.connection, intents, now=self.now)
         self.states.update(message_states(self.connection, message_ids.values()))
         for (walker, step), intent in zip(free, intents, strict=True):
@@ -384,7 +424,7 @@ class _Batch:
                 self._queued(walker, step, *arms[walker.row.id])
             # else it went before, and an edit put its step ahead again: the next round goes on from what became of it
 
-    def _queued(self, walker: _Walker, step: Email, arm: str, odds: float) -> None:
+    def _queued(self, walker: Walker, step: Email, arm: str, odds: float) -> None:
         if step.transactional is None:
             self.sends.setdefault(walker.row.lead_id, []).append(self.now)
         if arm:
@@ -393,15 +433,15 @@ class _Batch:
         self._settle(walker, due_at=None)
         self.counts["advanced"] += 1
 
-    def _arms(self, sending: Iterable[tuple[_Walker, Email]]) -> dict[int, tuple[str, float]]:
+    def _arms(self, sending: Iterable[tuple[Walker, Email]]) -> dict[int, tuple[str, float]]:
         """enrollment id -> (arm, odds); a step without variants has the arm ""."""
         arms: dict[int, tuple[str, float]] = {}
-        groups: dict[tuple[str, tuple[str, ...]], list[_Walker]] = defaultdict(list)
+        groups: dict[tuple[str, tuple[str, ...]], list[Walker]] = defaultdict(list)
         for walker, step in sending:
-            if len(step.subjects) > 1:
-                groups[(f"{walker.cadence.name}/{step.key}", tuple(step.subjects))].append(walker)
+            if len(step.arms) > 1:
+                groups[(f"{walker.cadence.name}/{step.key}", step.arms)].append(walker)
             else:
-                arms[walker.row.id] = (next(iter(step.subjects)), 1.0)
+                arms[walker.row.id] = (step.arms[0], 1.0)
         for (experiment, names), walkers in groups.items():
             assigned = arms_for(
                 self.connection,
@@ -414,72 +454,62 @@ class _Batch:
             arms.update({walker.row.id: assigned[walker.row.lead_id] for walker in walkers})
         return arms
 
-    def _act(self, acting: list[tuple[_Walker, Notify | Promote | Tag | Untag]]) -> None:
-        noticed = [walker.row.lead_id for walker, step in acting if isinstance(step, Notify)]
-        views = lead_views(self.connection, noticed)
+    def _choose(self, choosing: Sequence[tuple[Walker, Split]]) -> None:
+        """The path of each by its lot."""
+        groups: dict[str, list[tuple[Walker, Split]]] = defaultdict(list)
+        for walker, step in choosing:
+            groups[f"{walker.cadence.name}/{step.key}"].append((walker, step))
+        for experiment, chosen in groups.items():
+            split = chosen[0][1]
+            lots = arms_for(
+                self.connection,
+                experiment,
+                [walker.row.lead_id for walker, _ in chosen],
+                tuple(split.paths),
+                seed_key=self.rules.arm_key,
+                now=self.now,
+                weights=weights_of(split),
+            )
+            for walker, step in chosen:
+                path, odds = lots[walker.row.lead_id]
+                walker.note(Reason.VARIANT, self.now, {"arm": path, "odds": odds})
+                self._go_on(walker, step.paths[path].next, walker.since_at)
+
+    def _act(self, acting: Sequence[tuple[Walker, Action | Sunset]]) -> None:
+        self.deeds.do(acting)
         for walker, step in acting:
-            match step:
-                case Tag(tag=tag):
-                    if tag_lead(self.connection, walker.row.lead_id, tag):
-                        self.changed.add(walker.row.lead_id)
-                    walker.note(Reason.TAGGED, self.now, {"tag": tag})
-                case Untag(tag=tag):
-                    if untag_lead(self.connection, walker.row.lead_id, tag):
-                        self.changed.add(walker.row.lead_id)
-                    walker.note(Reason.TAGGED, self.now, {"untag": tag})
-                case Promote(stage=stage):
-                    self._promote(walker, Stage(stage))
-                case Notify():
-                    self._notify(walker, step, views[walker.row.lead_id])
-            self._go_on(walker, step.next, walker.since_at)
+            if isinstance(step, Sunset):
+                self._apply(walker, Leave(reason=ExitReason.SUNSET.value))
+            elif not (isinstance(step, Task) and step.wait and walker.deed in self.deeds.given):
+                self._go_on(walker, step.next, walker.since_at)
 
-    def _promote(self, walker: _Walker, stage: Stage) -> None:
-        if not is_forward(Stage(walker.row.lead_stage), stage):
-            return
-        because = f"{walker.cadence.name}/{walker.step}"
-        moved = move_stage(
-            self.connection, walker.row.lead_id, stage, kind=MoveKind.PROMOTION, because=because, now=self.now
+    def _intent(self, walker: Walker, step: Email, arm: str) -> NewMessage:
+        row = walker.row
+        return NewMessage(
+            intent_key=f"step:{row.id}:{step.key}:{walker.visit}",
+            kind=MessageKind.STEP,
+            to_address=f"{row.lead_email.rpartition('@')[0]}@{row.lead_email_domain}",
+            sender=self._sender(walker, step.sender_of(arm) or walker.cadence.sender),
+            lead_id=row.lead_id,
+            enrollment_id=row.id,
+            cadence=walker.cadence.name,
+            version=row.version,
+            step=step.key,
+            visit=walker.visit,
+            variant=arm or None,
+            transactional=step.transactional,
+            give_up_at=self.now + GIVE_UP_AFTER,
         )
-        if moved:
-            self.counts["promoted"] += 1
-            self.changed.add(walker.row.lead_id)
 
-    def _notify(self, walker: _Walker, step: Notify, view: Mapping[str, Any]) -> None:
-        try:
-            text = self.rules.say(step.message, {"lead": view})
-        except RenderProblem as error:
-            walker.note(Reason.FAILED, self.now, {"why": str(error)})
-            return
-        raise_alert(
-            self.connection,
-            walker.row.lead_id,
-            rule=f"{walker.cadence.name}/{step.key}",
-            reason=text,
-            message=text,
-            to=step.to,
-            answerable=False,
-            now=self.now,
-        )
-        walker.note(Reason.NOTIFIED, self.now, {"to": step.to, "message": text})
+    def _sender(self, walker: Walker, said: str) -> str:
+        """`owner` is the sender of the lead's rep, and where there is none the workspace's."""
+        if said != "owner":
+            return said
+        return self.rules.rep_senders.get(walker.row.lead_owner or "", self.rules.default_sender)
 
 
-def _intent(walker: _Walker, step: Email, arm: str, now: datetime) -> NewMessage:
-    row = walker.row
-    return NewMessage(
-        intent_key=f"step:{row.id}:{step.key}:{row.visit}",
-        kind=MessageKind.STEP,
-        to_address=f"{row.lead_email.rpartition('@')[0]}@{row.lead_email_domain}",
-        sender=step.sender or walker.cadence.sender,
-        lead_id=row.lead_id,
-        enrollment_id=row.id,
-        cadence=walker.cadence.name,
-        version=row.version,
-        step=step.key,
-        visit=row.visit,
-        variant=arm or None,
-        transactional=step.transactional,
-        give_up_at=now + GIVE_UP_AFTER,
-    )
+def _account(walker: Walker) -> AccountRules:
+    return walker.cadence.account or AccountRules()
 
 
 def _next_end(facts: Facts, consent_until: datetime | None) -> datetime | None:

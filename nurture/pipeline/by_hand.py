@@ -11,12 +11,12 @@ from sqlalchemy import Connection, select
 
 from nurture.domain.enrollment import RUNNING, ExitReason
 from nurture.domain.reasons import Reason
-from nurture.pipeline.enroll import enroll_in, may_be_mailed
 from nurture.store import tables as t
-from nurture.store.cadences import current_cadences
+from nurture.store.cadences import current_cadences, is_in_force
 from nurture.store.database import one_of
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, end
+from nurture.store.entries import Entrant, enter, may_be_mailed, may_enter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +33,13 @@ def enroll_by_hand(connection: Connection, lead_ids: Sequence[int], *, cadence: 
     Raises LookupError where no such cadence is in force.
     """
     version, found = current_cadences(connection)[cadence]
+    if not is_in_force(connection, cadence, version):
+        raise LookupError(cadence)
     lead = t.lead.c
-    may = set(connection.scalars(select(lead.id).where(one_of(lead.id, lead_ids), may_be_mailed(now))))
-    allowed = sorted(may)
-    made = enroll_in(connection, allowed, version=version, cadence=found, now=now)
-    refused = Counter({"no_consent": len(set(lead_ids)) - len(allowed), "already": len(allowed) - len(made)})
+    mailable = set(connection.scalars(select(lead.id).where(one_of(lead.id, lead_ids), may_be_mailed(now))))
+    entrants = [Entrant(lead_id=each) for each in sorted(may_enter(connection, found, sorted(mailable), now=now))]
+    made = enter(connection, entrants, version=version, cadence=found, now=now, arm_key=None).made
+    refused = Counter({"no_consent": len(set(lead_ids)) - len(mailable), "already": len(mailable) - len(made)})
     return ByHand(enrolled=len(made), refused=+refused)
 
 
@@ -66,4 +68,4 @@ def exit_by_hand(connection: Connection, lead_id: int, *, cadence: str | None, n
     return sorted(row.cadence for row in left)
 
 
-BY_HAND = ExitReason.BY_HAND.value
+BY_HAND = ExitReason.REMOVED.value

@@ -1,4 +1,4 @@
-"""Stage 1: leads who meet a live cadence's segment get an enrollment, once.
+"""Stage 1: leads who meet a live cadence's segment, or to whom its trigger happens, get an enrollment.
 
 One query a cadence finds them; the unique key (lead, cadence, run) makes a second pass, or a second worker, harmless.
 """
@@ -7,22 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, literal, not_, or_, select
+import structlog
+from sqlalchemy import Connection, func, select
 
 from nurture.domain.cadence import Cadence
-from nurture.domain.conditions import Vocabulary, parse_condition
-from nurture.domain.reasons import Reason
-from nurture.domain.stages import Stage
+from nurture.domain.conditions import Vocabulary
 from nurture.store import tables as t
-from nurture.store.cadences import current_cadences, is_in_force, remember_current, take_up
+from nurture.store.cadences import (
+    InForce,
+    clear,
+    hold_back,
+    in_force,
+    is_in_force,
+    mark_snapshot,
+    remember_current,
+    take_up,
+)
 from nurture.store.database import Database
-from nurture.store.decisions import NewDecision, record_decisions
-from nurture.store.enrollments import arrange, enroll_leads
-from nurture.store.segments import Asking, lead_clause
+from nurture.store.entries import Entrant, candidates, enter, room_in_limit, segment_clause, within_accounts
+from nurture.store.pauses import is_stopped, paused_scopes
+from nurture.store.segments import Asking
 
 BATCH = 2000
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,108 +39,121 @@ class EnrollReport:
     enrolled: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What of the workspace the stage depends on.
+
+    `at_once`: a change that would enroll more than this waits for a person; None: it never does. `arm_key` keys the
+    draw of holdouts.
+    """
+
+    vocabulary: Vocabulary
+    arm_key: bytes
+    at_once: int | None
+
+
 def take_up_cadences(
     *, database: Database, cadences: Mapping[str, Cadence], vocabulary: Vocabulary, asking: Asking
 ) -> list[str]:
-    """Put the files' cadences in force; an `only_future` one remembers who meets its segment today.
+    """Put the files' cadences in force; one that goes by who is there when it begins remembers them.
 
     Leads of an import that ran before count as current, too. Returns the stems that are new.
     """
     with database.transaction() as connection:
         new = take_up(connection, cadences, now=asking.now)
-        for name in new:
-            cadence = cadences[name]
-            if cadence.enroll == "only_future" and cadence.segment is not None:
-                clause = _segment_clause(cadence, vocabulary, asking)
-                remember_current(connection, name, list(connection.scalars(select(t.lead.c.id).where(clause))))
+        for cadence in in_force(connection).values():
+            _remember_who_is_there(connection, cadence, vocabulary, asking)
     return new
 
 
-def enroll(*, database: Database, vocabulary: Vocabulary, asking: Asking) -> EnrollReport:
-    """Enroll everyone who meets a live cadence's segment now. Batches commit by themselves."""
+def enroll(*, database: Database, admission: Admission, asking: Asking) -> EnrollReport:
+    """Enroll everyone who may enter a live cadence now. Batches commit by themselves."""
     with database.reading() as connection:
-        current = current_cadences(connection)
+        current = in_force(connection)
+        stopped = paused_scopes(connection)
     count = 0
-    for version, cadence in current.values():
-        if cadence.status != "live" or cadence.segment is None:
+    for name, state in current.items():
+        if not _is_open(state.cadence, asking) or is_stopped(name, stopped):
             continue
-        while made := _enroll_batch(database, version, cadence, vocabulary, asking):
-            count += made
+        if state.snapshot_at is None:
+            with database.transaction() as connection:
+                _remember_who_is_there(connection, state, admission.vocabulary, asking)
+        if not _is_cleared(database, state, admission, asking):
+            continue
+        while entered := _enroll_batch(database, state, admission, asking):
+            count += entered.made
+            if entered.last:
+                break
     return EnrollReport(enrolled=count)
 
 
-def _enroll_batch(database: Database, version: str, cadence: Cadence, vocabulary: Vocabulary, asking: Asking) -> int:
-    with database.reading() as connection:
-        ids: list[int] = [row.id for row in connection.execute(_candidates(cadence, vocabulary, asking).limit(BATCH))]
-    if not ids:
-        return 0
+def _is_open(cadence: Cadence, asking: Asking) -> bool:
+    if cadence.status != "live" or (cadence.segment is None and cadence.trigger is None):
+        return False
+    began = cadence.starts is None or cadence.starts <= asking.now
+    return began and (cadence.ends is None or asking.now < cadence.ends)
+
+
+def _remember_who_is_there(connection: Connection, state: InForce, vocabulary: Vocabulary, asking: Asking) -> None:
+    """Once: for `only_future` at take-up, for `only_current` when it starts."""
+    cadence = state.cadence
+    waits = cadence.enroll == "only_current" and cadence.starts is not None and asking.now < cadence.starts
+    if state.snapshot_at is not None or waits:
+        return
+    if cadence.enroll != "current_and_future" and cadence.segment is not None:
+        clause = segment_clause(cadence, vocabulary, asking)
+        remember_current(connection, cadence.name, list(connection.scalars(select(t.lead.c.id).where(clause))))
+    mark_snapshot(connection, cadence.name, now=asking.now)
+
+
+def _is_cleared(database: Database, state: InForce, admission: Admission, asking: Asking) -> bool:
+    """A version enrolls once it is known to enroll no more than may be at once, or a person released it."""
+    if state.cleared_version == state.version:
+        return True
+    cadence, most = state.cadence, admission.at_once
+    waiting = 0
+    if most is not None:
+        query = candidates(cadence, admission.vocabulary, asking, taken_up_at=state.first_taken_up_at)
+        with database.reading() as connection:
+            waiting = connection.scalar(select(func.count()).select_from(query.order_by(None).subquery())) or 0
     with database.transaction() as connection:
-        if not is_in_force(connection, cadence.name, version):
-            return 0  # edited meanwhile: the next pass asks by the new version
-        return len(enroll_in(connection, ids, version=version, cadence=cadence, now=asking.now))
+        if most is not None and waiting > most:
+            if state.held_count != waiting:
+                hold_back(connection, cadence.name, waiting)
+                log.warning("enrollment_held", cadence=cadence.name, leads=waiting, at_most=most)
+            return False
+        clear(connection, cadence.name, state.version)
+    return True
 
 
-def enroll_in(
-    connection: Connection, lead_ids: list[int], *, version: str, cadence: Cadence, now: datetime
-) -> list[tuple[int, int]]:
-    """Enroll these leads in this version of the cadence. Returns (enrollment id, lead id) of the new ones."""
-    values = {
-        "cadence": cadence.name,
-        "version": version,
-        "run": "1",
-        "priority": cadence.priority,
-        "concurrent": cadence.concurrent,
-        "step": cadence.first,
-    }
-    made = enroll_leads(connection, lead_ids, values=values, now=now)
-    record_decisions(
-        connection,
-        [
-            NewDecision(
-                lead_id=lead_id, enrollment_id=enrollment_id, cadence=cadence.name, code=Reason.ENROLLED, at=now
-            )
-            for enrollment_id, lead_id in made
-        ],
-    )
-    if not cadence.concurrent:
-        arrange(connection, [lead_id for _, lead_id in made], now=now)
-    return made
+@dataclass(frozen=True, kw_only=True)
+class _Batch:
+    made: int
+    last: bool
 
 
-def _segment_clause(cadence: Cadence, vocabulary: Vocabulary, asking: Asking) -> ColumnElement[bool]:
-    return lead_clause(parse_condition(cadence.segment or "true", vocabulary), asking)
-
-
-def _candidates(cadence: Cadence, vocabulary: Vocabulary, asking: Asking) -> Select[tuple[int]]:
-    """Leads with consent who meet the segment, are nowhere suppressed or held, and were never in this cadence."""
-    lead, e = t.lead.c, t.enrollment
-    clauses = [
-        _segment_clause(cadence, vocabulary, asking),
-        may_be_mailed(asking.now),
-        lead.stage != Stage.VISITOR.value,
-        lead.id.not_in(select(e.c.lead_id).where(e.c.cadence == cadence.name)),
-        or_(lead.hold_until.is_(None), lead.hold_until <= asking.now),
-    ]
-    if not cadence.customers:
-        clauses.append(lead.stage.not_in([Stage.CUSTOMER.value, Stage.DISQUALIFIED.value]))
-    if cadence.goal is not None:
-        clauses.append(lead_clause(parse_condition(cadence.goal, vocabulary).negated(), asking))
-    current = select(t.current_lead.c.lead_id).where(t.current_lead.c.cadence == cadence.name)
-    if cadence.enroll == "only_future":
-        clauses.append(lead.id.not_in(current))
-    return select(lead.id).where(and_(*clauses)).order_by(lead.id)
-
-
-def may_be_mailed(now: datetime) -> ColumnElement[bool]:
-    """Consent in force, and no active suppression of the address or its domain."""
-    lead, s = t.lead.c, t.suppression.c
-    return and_(
-        lead.consented_at.is_not(None),
-        or_(lead.consent_until.is_(None), lead.consent_until > now),
-        not_(
-            exists().where(
-                s.lifted_at.is_(None),
-                or_(s.address_key == lead.email_key, s.address_key == literal("@").concat(lead.email_domain)),
-            )
-        ),
-    )
+def _enroll_batch(database: Database, state: InForce, admission: Admission, asking: Asking) -> _Batch | None:
+    """None where nobody is left."""
+    cadence = state.cadence
+    with database.reading() as connection:
+        room = room_in_limit(connection, cadence, now=asking.now)
+        limit = BATCH if room is None else min(BATCH, room)
+        query = candidates(cadence, admission.vocabulary, asking, taken_up_at=state.first_taken_up_at).limit(limit)
+        rows = connection.execute(query).all() if limit else []
+    if not rows:
+        return None
+    with database.transaction() as connection:
+        if not is_in_force(connection, cadence.name, state.version):
+            return None  # edited meanwhile: the next pass asks by the new version
+        found = [Entrant(lead_id=row.lead_id, event_id=row.event_id) for row in rows]
+        entrants = within_accounts(connection, cadence, found)
+        entered = enter(
+            connection,
+            entrants,
+            version=state.version,
+            cadence=cadence,
+            now=asking.now,
+            arm_key=admission.arm_key,
+        )
+    nobody = not entered.made and not entered.held_out
+    return None if nobody else _Batch(made=len(entered.made), last=len(rows) < limit)

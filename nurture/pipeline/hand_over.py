@@ -1,23 +1,22 @@
-"""Stage 5: alerts reach a rep: routed, within business hours, as mail. Answers are taken in `answers.py`.
+"""Stage 5: alerts and tasks reach a rep: routed, within business hours, as mail, and alerts over channels as well.
 
-An alert is told only while the event that raised it is still a person's. Its mail is an intent like any other, written
-in the same transaction, so that it goes out once; `deliver` renders it.
+Answers are taken in `answers.py` and `task_answers.py`. An alert is told only while the event that raised it is still
+a person's. Its mail and its posts are intents like any other, written in the same transaction, so that each goes out
+once; `deliver` renders the one, `post` carries the others.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parseaddr
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from nurture.calendar import Calendar
 from nurture.content.tokens import Tokens
 from nurture.domain.alerts import AlertStatus
 from nurture.domain.conditions import Vocabulary
@@ -25,19 +24,24 @@ from nurture.domain.event import Verdict
 from nurture.domain.lifecycle import Lifecycle
 from nurture.domain.message import MessageKind
 from nurture.domain.reasons import Reason
-from nurture.domain.timing import next_opening
+from nurture.notify.alert_posts import alert_post
+from nurture.pipeline.desk_hours import DeskHours
 from nurture.pipeline.roster import Roster, Routed
+from nurture.pipeline.task_desk import TaskDesk
 from nurture.settings import Settings
-from nurture.store.alerts import Telling, claim_due_alerts, due_anywhere, forget_due, postpone, tell
+from nurture.store.alerts import Telling, alert_view, claim_due_alerts, due_anywhere, forget_due, postpone, tell
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.evidence import gather_evidence
 from nurture.store.messages import NewMessage, queue_intents
+from nurture.store.posts import queue_posts
 from nurture.store.routing import own_leads, take_turn
 from nurture.store.segments import Asking
+from nurture.store.tasks import anything_to_tell
 
 BATCH = 200
 ROUNDS = 1000
+EMAIL = "email"
 LOOK_AGAIN = timedelta(minutes=1)
 """For an alert whose event was revised: `react` closes it. And for one that no rep can be found for."""
 
@@ -45,9 +49,11 @@ LOOK_AGAIN = timedelta(minutes=1)
 @dataclass(frozen=True, kw_only=True)
 class HandOverReport:
     told: int = 0
-    """Alerts and notices whose mail was queued."""
+    """Alerts and notices that were told."""
     unrouted: int = 0
     """Left waiting, because config.toml names no rep."""
+    tasks_told: int = 0
+    tasks_reminded: int = 0
 
 
 def hand_over(
@@ -56,33 +62,48 @@ def hand_over(
     lifecycle: Lifecycle,
     settings: Settings,
     vocabulary: Vocabulary,
-    tokens: Tokens,  # noqa: ARG001  every stage is called alike; links are signed when the mail is written
+    tokens: Tokens,
     rng: random.Random,  # noqa: ARG001  every stage is called alike; turns are counted, not drawn
     now: datetime,
 ) -> HandOverReport:
-    """Tell reps of all alerts that are due. Commits batch by batch."""
+    """Tell reps of all alerts and tasks that are due. Commits batch by batch."""
     total: Counter[str] = Counter()
     with database.reading() as connection:
-        if not due_anywhere(connection, now=now):
-            return HandOverReport()
-    desk = _Desk(lifecycle, settings, vocabulary, now)
+        alerts = due_anywhere(connection, now=now)
+        tasks = anything_to_tell(connection, list(settings.reps), now=now)
+    desk = _Desk(lifecycle, settings, vocabulary, tokens, now)
+    if alerts:
+        _until_done(database, lambda connection, _: desk.hand_out(connection, total) or None)
+    if tasks:
+        _until_done(database, lambda connection, after: desk.hand_out_tasks(connection, total, after))
+        _until_done(database, lambda connection, after: desk.tasks.remind(connection, total, after=after))
+    return HandOverReport(**total)
+
+
+def _until_done(database: Database, work: Callable[[Connection, int], int | None]) -> None:
+    """Batch after batch, each in a transaction of its own; `work` gets what it returned last, and ends with None."""
+    last = 0
     for _ in range(ROUNDS):
         with database.transaction() as connection:
-            if not desk.hand_out(connection, total):
-                break
-    return HandOverReport(told=total["told"], unrouted=total["unrouted"])
+            following = work(connection, last)
+        if following is None:
+            return
+        last = following
 
 
 class _Desk:
     """One pass at one moment."""
 
-    def __init__(self, lifecycle: Lifecycle, settings: Settings, vocabulary: Vocabulary, now: datetime) -> None:
+    def __init__(
+        self, lifecycle: Lifecycle, settings: Settings, vocabulary: Vocabulary, tokens: Tokens, now: datetime
+    ) -> None:
         self._lifecycle = lifecycle
         self._settings = settings
         self._vocabulary = vocabulary
+        self._tokens = tokens
         self._now = now
-        self._zone = ZoneInfo(settings.workspace.timezone)
-        self._calendar = Calendar(settings.holidays.extra, settings.workspace.country)
+        self._hours = DeskHours(lifecycle, settings, now)
+        self.tasks = TaskDesk(settings, self._hours, now)
         engagement = lifecycle.engagement
         self._asking = Asking(now=now, half_life=engagement.half_life, engagement_cap=engagement.cap)
 
@@ -94,11 +115,12 @@ class _Desk:
         doubtful = [row for row in due if row.lead_email and not _may_be_told(row)]
         postpone(connection, {row.id: self._now + LOOK_AGAIN for row in doubtful})
         telling = [row for row in due if row.lead_email and _may_be_told(row)]
-        roster = Roster(connection, self._settings, self._lifecycle, self._vocabulary, self._asking)
-        routed = roster.route(telling)
+        routed = self._routed(connection, telling)
         lost = [row for row in telling if row.id not in routed]
         later = {
-            row.id: at for row in telling if row.id in routed and (at := self._opening(routed[row.id])) > self._now
+            row.id: at
+            for row in telling
+            if row.id in routed and (at := self._hours.opening(routed[row.id].rep or None)) > self._now
         }
         postpone(connection, {row.id: self._now + LOOK_AGAIN for row in lost} | later)
         self._tell(connection, [row for row in telling if row.id in routed and row.id not in later], routed)
@@ -106,21 +128,26 @@ class _Desk:
         total["unrouted"] += len(lost)
         return len(due)
 
-    def _opening(self, routed: Routed) -> datetime:
-        """When the rep's hours are open next; never is taken for always."""
-        window = self._lifecycle.alert_hours
-        if window.any_time:
-            return self._now
-        own = self._settings.reps[routed.rep].timezone
-        match window.timezone:
-            case "rep":
-                zone = ZoneInfo(own) if own else self._zone
-            case "lead" | "workspace":
-                zone = self._zone
-            case named:
-                zone = ZoneInfo(named)
-        opening = next_opening(window, self._now, zone=zone, is_holiday=self._calendar.is_holiday(None))
-        return opening or self._now
+    def hand_out_tasks(self, connection: Connection, total: Counter[str], after: int) -> int | None:
+        """One batch of tasks, after those up to this one."""
+        take_turn(connection)
+        return self.tasks.hand_out(connection, self._roster(connection), total, after=after)
+
+    def _routed(self, connection: Connection, rows: Sequence[Any]) -> dict[int, Routed]:
+        """alert id -> its rep; one for a channel is nobody's, and whoever answers there says who it is."""
+        shared = {row.id for row in rows if self._is_shared(row)}
+        routed = self._roster(connection).route([row for row in rows if row.id not in shared])
+        return routed | {alert_id: Routed(rep="", by="channel", owns=False) for alert_id in shared}
+
+    def _is_shared(self, row: Any) -> bool:
+        """A step named a room, and no rep has taken it up there: one who did, and snoozed it, is told alone."""
+        return self._is_room(row.to) and not (row.told_count and row.rep in self._settings.reps)
+
+    def _is_room(self, to: str) -> bool:
+        return to in self._settings.alerts and to not in self._settings.reps
+
+    def _roster(self, connection: Connection) -> Roster:
+        return Roster(connection, self._settings, self._lifecycle, self._vocabulary, self._asking)
 
     def _tell(self, connection: Connection, rows: Sequence[Any], routed: dict[int, Routed]) -> None:
         if not rows:
@@ -135,6 +162,7 @@ class _Desk:
                     rep=routed[row.id].rep,
                     routed_by=routed[row.id].by,
                     evidence=evidence[row.lead_id],
+                    channel=self._channels(row)[0],
                 )
                 for row in rows
             ],
@@ -142,13 +170,38 @@ class _Desk:
         )
         owners = {row.lead_id: routed[row.id].rep for row in rows if routed[row.id].owns}
         own_leads(connection, owners)
-        queue_intents(connection, [self._mail(row, routed[row.id]) for row in rows], now=self._now)
+        mailed = [row for row in rows if EMAIL in self._channels(row)]
+        queue_intents(connection, [self._mail(row, routed[row.id]) for row in mailed], now=self._now)
+        self._post(connection, rows)
         record_decisions(connection, [self._decision(row, routed[row.id]) for row in rows])
 
+    def _channels(self, row: Any) -> tuple[str, ...]:
+        """Over what it is told, the first one first. A room that a step names is told alone; a notice is mail."""
+        if self._is_shared(row):
+            return (row.to,)
+        if row.status == AlertStatus.NOTICE.value or self._is_room(row.to):
+            return (EMAIL,)
+        named = (EMAIL,) if row.to in self._settings.reps else ()
+        known = [each for each in self._lifecycle.alert_channels if each == EMAIL or each in self._settings.alerts]
+        return tuple(dict.fromkeys((*named, *known))) or (EMAIL,)
+
+    def _post(self, connection: Connection, rows: Sequence[Any]) -> None:
+        """What goes to channels, one after the other as the rows stand."""
+        posts = []
+        for row in rows:
+            channels = [each for each in self._channels(row) if each != EMAIL]
+            view = alert_view(connection, row.id) if channels else None
+            if view is not None:
+                key = f"alert:{row.id}{_again(row)}"
+                posts += [
+                    alert_post(view, channel, key=key, settings=self._settings, tokens=self._tokens)
+                    for channel in channels
+                ]
+        queue_posts(connection, posts, now=self._now)
+
     def _mail(self, row: Any, routed: Routed) -> NewMessage:
-        again = f":{row.told_count + 1}" if row.told_count else ""
         return NewMessage(
-            intent_key=f"alert:{row.id}{again}",
+            intent_key=f"alert:{row.id}{_again(row)}",
             kind=MessageKind.ALERT,
             to_address=parseaddr(self._settings.reps[routed.rep].email)[1],
             sender=self._settings.sending.sender,
@@ -157,8 +210,13 @@ class _Desk:
         )
 
     def _decision(self, row: Any, routed: Routed) -> NewDecision:
-        detail = {"rep": routed.rep, "rule": row.rule, "reason": "; ".join(row.reasons)}
+        detail = {"rep": routed.rep or row.to, "rule": row.rule, "reason": "; ".join(row.reasons)}
         return NewDecision(lead_id=row.lead_id, code=Reason.ALERTED, at=self._now, detail=detail)
+
+
+def _again(row: Any) -> str:
+    """Numbers what it is told in, from the second time on."""
+    return f":{row.told_count + 1}" if row.told_count else ""
 
 
 def _may_be_told(row: Any) -> bool:

@@ -24,7 +24,6 @@ from nurture.domain.problem import Problem
 from nurture.domain.scoring import FIT_MOST, add_points, grade
 from nurture.domain.stages import MoveKind
 from nurture.domain.timing import from_local, zone_of
-from nurture.pipeline.enroll import enroll_in
 from nurture.rehearsal.clock import VirtualClock
 from nurture.rehearsal.observed import what_was_done
 from nurture.rehearsal.side_by_side import Row, side_by_side
@@ -33,6 +32,7 @@ from nurture.store.by_hand import change_lead, read_event
 from nurture.store.cadences import current_cadences
 from nurture.store.consents import NewConsent
 from nurture.store.database import Database
+from nurture.store.entries import Entrant, enter
 from nurture.store.events import NewEvent, record_event, wake_enrollments
 from nurture.store.leads import LeadInput, save_lead
 from nurture.store.stages import move_stage
@@ -195,8 +195,9 @@ class _Play:
             self._lead_id = save_lead(connection, brought, now=now).id
             self._give(connection, given, now)
             version, self._cadence = current_cadences(connection)[self._scene.cadence]
-            (made,) = enroll_in(connection, [self._lead_id], version=version, cadence=self._cadence, now=now)
-            self._enrollment_id = made[0]
+            entrant = Entrant(lead_id=self._lead_id, event_id=self._triggering(connection, now))
+            made = enter(connection, [entrant], version=version, cadence=self._cadence, now=now, arm_key=None).made
+            self._enrollment_id = made[0][0]
 
     def _give(self, connection: Connection, given: GivenLead, now: datetime) -> None:
         """What no door brings: a stage, moments, and points that fade from the start on."""
@@ -209,6 +210,21 @@ class _Play:
             values["gains"] = add_points(None, points, now, self._scene.lifecycle.engagement.half_life)
         if values:
             connection.execute(update(t.lead).where(t.lead.c.id == self._lead_id).values(values))
+
+    def _triggering(self, connection: Connection, now: datetime) -> int | None:
+        """The event that starts the run, where the cadence has a trigger: the test's own at its start, or a new one."""
+        trigger = self._cadence.trigger
+        if trigger is None:
+            return None
+        there = next(
+            (each for each in self._pending if each[0] <= self._start and each[2].name == trigger.event), None
+        )
+        if there is not None:
+            self._pending.remove(there)
+        props = dict(self._test.trigger or {})
+        happening = there[2] if there is not None else Happening(at=timedelta(0), kind="event", name=trigger.event)
+        event = replace(happening, props={**happening.props, **props})
+        return record_event(connection, self._named_event(event, now), now=now)
 
     # --- what happens to the lead
 

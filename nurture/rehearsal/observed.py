@@ -55,6 +55,14 @@ def _done(row: Any, enrollment_id: int, cadence: str, at: str, message: Any) -> 
             return Line(kind=kind, value=tag, at=at, step=row.step)
         case Reason.NOTIFIED.value:
             return Line(kind="notify", value=row.detail["to"], at=at, step=row.step)
+        case Reason.TASKED.value:
+            return Line(kind="task", value=row.detail["task"], at=at, step=row.step)
+        case Reason.SET.value:
+            return Line(kind="set", value=row.detail["values"], at=at, step=row.step)
+        case Reason.ENROLLED_IN.value:
+            return Line(kind="enroll", value=row.detail["cadence"], at=at, step=row.step)
+        case Reason.POSTED.value:
+            return Line(kind="webhook", value=row.detail["channel"], at=at, step=row.step)
     return None
 
 

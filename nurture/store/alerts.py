@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, insert, select, update
 
 from nurture.domain.alerts import STANDING, AlertStatus
 from nurture.store import tables as t
 from nurture.store.database import insert as insert_here
 from nurture.store.database import one_of, with_lock_skipped
 
+_ROUTED = ("sales", "owner")
+"""Whoever routing gives; any other `to` names one rep, or a channel."""
 _STANDING = [status.value for status in STANDING]
 
 
@@ -34,8 +36,8 @@ def raise_alert(
     """A new alert's id; None where its reason joined the one that the lead has open already.
 
     `tell_at` is the earliest moment to tell the rep (now, if not said), `event_id` the event that must still be a
-    person's by then. Joining one that was told already, or is snoozed, tells it again only `at_once`. One that is not
-    answerable is a notice, which joins nothing.
+    person's by then. Joining one that was told already, or is snoozed, tells it again only `at_once`; whom `to` names,
+    where the alert is somebody else's, gets a notice. One that is not answerable is a notice, which joins nothing.
     """
     row = {
         "lead_id": lead_id,
@@ -64,7 +66,9 @@ def raise_alert(
 def _join(connection: Connection, lead_id: int, row: dict[str, Any], *, at_once: bool) -> None:
     a = t.alert.c
     standing = connection.execute(
-        select(a.id, a.reasons, a.due_at).where(a.lead_id == lead_id, a.status.in_(_STANDING)).with_for_update()
+        select(a.id, a.reasons, a.due_at, a.to, a.rep)
+        .where(a.lead_id == lead_id, a.status.in_(_STANDING))
+        .with_for_update()
     ).one_or_none()
     if standing is None:
         return
@@ -78,6 +82,8 @@ def _join(connection: Connection, lead_id: int, row: dict[str, Any], *, at_once:
         changes |= {"event_id": row["event_id"], "due_at": soonest}
     if changes:
         connection.execute(update(t.alert).where(a.id == standing.id, a.status.in_(_STANDING)).values(changes))
+    if row["to"] not in (*_ROUTED, standing.to, standing.rep):
+        connection.execute(insert(t.alert).values(row | {"status": AlertStatus.NOTICE.value}))
 
 
 def take_back(connection: Connection, event_ids: Sequence[int], *, now: datetime) -> list[int]:
@@ -144,8 +150,10 @@ class Telling:
     alert_id: int
     before: AlertStatus
     rep: str
+    """Empty where a room was told, and nobody in particular."""
     routed_by: str
     evidence: Mapping[str, Any]
+    channel: str = "email"
 
 
 def tell(connection: Connection, tellings: Sequence[Telling], *, now: datetime) -> None:
@@ -159,6 +167,7 @@ def tell(connection: Connection, tellings: Sequence[Telling], *, now: datetime) 
             "after": after.get(each.before, each.before).value,
             "to_rep": each.rep,
             "by": each.routed_by,
+            "over": each.channel,
             "known": dict(each.evidence),
         }
         for each in tellings
@@ -170,6 +179,7 @@ def tell(connection: Connection, tellings: Sequence[Telling], *, now: datetime) 
             status=bindparam("after"),
             rep=bindparam("to_rep"),
             routed_by=bindparam("by"),
+            channel=bindparam("over"),
             evidence=bindparam("known", type_=a.evidence.type),
             told_at=func.coalesce(a.told_at, now),
             told_count=a.told_count + 1,
@@ -214,6 +224,7 @@ class AlertView:
     lead_id: int
     status: AlertStatus
     rep: str
+    channel: str
     rule: str
     reasons: tuple[str, ...]
     message: str | None
@@ -254,6 +265,7 @@ def alert_view(connection: Connection, alert_id: int) -> AlertView | None:
         lead_id=row.lead_id,
         status=AlertStatus(row.status),
         rep=row.rep,
+        channel=row.channel,
         rule=row.rule,
         reasons=tuple(row.reasons),
         message=row.message,
@@ -271,6 +283,46 @@ def alert_view(connection: Connection, alert_id: int) -> AlertView | None:
         evidence=row.evidence,
         answers=tuple(AlertAnswered(**answer._mapping) for answer in answers),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertLine:
+    """An alert on a rep's own page; `at` is when it was told, or the end of its snooze."""
+
+    id: int
+    status: AlertStatus
+    rule: str
+    reasons: tuple[str, ...]
+    at: datetime | None
+    email: str
+    name: str
+    company: str | None
+
+
+def alerts_of(connection: Connection, rep: str, statuses: Sequence[AlertStatus], *, limit: int) -> list[AlertLine]:
+    """A rep's alerts in these states, the oldest first."""
+    a, lead = t.alert.c, t.lead.c
+    rows = connection.execute(
+        select(a.id, a.status, a.rule, a.reasons, a.told_at, a.due_at, lead.email, lead.company)
+        .add_columns(lead.first_name, lead.last_name)
+        .join(t.lead, lead.id == a.lead_id)
+        .where(a.rep == rep, a.status.in_([status.value for status in statuses]))
+        .order_by(a.told_at, a.id)
+        .limit(limit)
+    )
+    return [
+        AlertLine(
+            id=row.id,
+            status=AlertStatus(row.status),
+            rule=row.rule,
+            reasons=tuple(row.reasons),
+            at=row.due_at if row.status == AlertStatus.SNOOZED.value else row.told_at,
+            email=row.email,
+            name=" ".join(part for part in (row.first_name, row.last_name) if part),
+            company=row.company,
+        )
+        for row in rows
+    ]
 
 
 def may_call(connection: Connection, lead_ids: Sequence[int]) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, case, select, update
 
-from nurture.domain.cadence import Branch, Cadence, Step, StepKey
+from nurture.domain.cadence import Branch, Cadence, Split, Step, StepKey
 from nurture.domain.enrollment import RUNNING, ExitReason
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
@@ -24,6 +25,7 @@ from nurture.store.database import insert as upsert
 from nurture.store.database import insert_ignore
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, end
+from nurture.store.pauses import let_mail_go
 
 _CADENCE: TypeAdapter[Cadence] = TypeAdapter(Cadence)
 GONE = "(gone)"
@@ -60,13 +62,67 @@ def load_versions(connection: Connection, versions: set[str]) -> dict[str, Caden
     return {row.version: _parse(json.dumps(row.compiled)) for row in rows}
 
 
+@dataclass(frozen=True, kw_only=True)
+class InForce:
+    """A cadence in force, with what its entering depends on."""
+
+    version: str
+    cadence: Cadence
+    first_taken_up_at: datetime
+    snapshot_at: datetime | None
+    cleared_version: str | None
+    held_count: int | None
+
+
+def in_force(connection: Connection) -> dict[str, InForce]:
+    """stem -> the cadence in force; removed ones are left out."""
+    s = t.cadence_state
+    rows = connection.execute(select(s).where(s.c.removed_at.is_(None))).all()
+    versions = load_versions(connection, {row.version for row in rows})
+    return {
+        row.cadence: InForce(
+            version=row.version,
+            cadence=versions[row.version],
+            first_taken_up_at=row.first_taken_up_at,
+            snapshot_at=row.snapshot_at,
+            cleared_version=row.cleared_version,
+            held_count=row.held_count,
+        )
+        for row in rows
+    }
+
+
+def mark_snapshot(connection: Connection, cadence: str, *, now: datetime) -> None:
+    """Its current leads are remembered: never again."""
+    s = t.cadence_state
+    connection.execute(update(s).where(s.c.cadence == cadence, s.c.snapshot_at.is_(None)).values(snapshot_at=now))
+
+
+def hold_back(connection: Connection, cadence: str, count: int) -> None:
+    """The version in force would enroll so many that a person must release it."""
+    connection.execute(update(t.cadence_state).where(t.cadence_state.c.cadence == cadence).values(held_count=count))
+
+
+def clear(connection: Connection, cadence: str, version: str) -> None:
+    """This version may enroll."""
+    s = t.cadence_state
+    here = (s.c.cadence == cadence) & (s.c.version == version)
+    connection.execute(update(s).where(here).values(cleared_version=version, held_count=None))
+
+
+def release(connection: Connection, cadence: str) -> int | None:
+    """Let a change that is held back enroll. Returns how many leads it was held for; None: it was not held."""
+    s = t.cadence_state
+    row = connection.execute(select(s.c.version, s.c.held_count).where(s.c.cadence == cadence)).one_or_none()
+    if row is None or row.held_count is None:
+        return None
+    clear(connection, cadence, row.version)
+    return int(row.held_count)
+
+
 def current_cadences(connection: Connection) -> dict[str, tuple[str, Cadence]]:
     """stem -> (version, cadence) of every cadence in force; removed ones are left out."""
-    rows = connection.execute(
-        select(t.cadence_state.c.cadence, t.cadence_state.c.version).where(t.cadence_state.c.removed_at.is_(None))
-    ).all()
-    versions = load_versions(connection, {row.version for row in rows})
-    return {row.cadence: (row.version, versions[row.version]) for row in rows}
+    return {name: (state.version, state.cadence) for name, state in in_force(connection).items()}
 
 
 def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: datetime) -> list[str]:
@@ -88,7 +144,7 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
         if state is None:
             # two hosts that start at once: the first one's row stands
             first = insert_ignore(connection, t.cadence_state).values(
-                cadence=name, version=version, first_taken_up_at=now, paused_by_hand=False
+                cadence=name, version=version, status=cadence.status, first_taken_up_at=now
             )
             new += connection.scalars(first.returning(t.cadence_state.c.cadence))
         else:
@@ -112,32 +168,47 @@ def remember_current(connection: Connection, cadence: str, lead_ids: list[int]) 
 
 
 def _replace(connection: Connection, name: str, before: str, version: str, cadence: Cadence, *, now: datetime) -> None:
-    state, enrollment = t.cadence_state, t.enrollment
+    state = t.cadence_state
     connection.execute(
-        update(state).where(state.c.cadence == name, state.c.version == before).values(version=version, removed_at=None)
+        update(state)
+        .where(state.c.cadence == name, state.c.version == before)
+        .values(version=version, status=cadence.status, removed_at=None, held_count=None)
     )
-    running = enrollment.c.status.in_([status.value for status in RUNNING])
-    follows = (enrollment.c.cadence == name) & running & (enrollment.c.version != version)
-    old = load_version(connection, before)
-    for step, survivor in moved_steps(old, cadence).items():
-        connection.execute(update(enrollment).where(follows, enrollment.c.step == step).values(step=survivor))
-    # a wait is measured again from when it began; an enrollment that awaits a message keeps awaiting it
-    connection.execute(
-        update(enrollment)
-        .where(follows)
-        .values(
-            version=version,
-            priority=cadence.priority,
-            concurrent=cadence.concurrent,
-            ready_at=None,
-            due_at=now,
-            # who was not due before can't be late for what this edit makes due
-            late_from=case((enrollment.c.due_at <= now, enrollment.c.late_from), else_=now),
+    if load_version(connection, before).status in ("draft", "paused") and cadence.status not in ("draft", "paused"):
+        let_mail_go(connection, [t.message.c.cadence == name], now=now)
+    if cadence.on_edit != "pin":
+        _move_over(connection, name, version, cadence, now=now)
+    running = t.enrollment.c.status.in_([status.value for status in RUNNING])
+    beside = select(t.enrollment.c.lead_id).where(t.enrollment.c.cadence == name, running)
+    arrange(connection, connection.scalars(beside).all(), now=now)
+
+
+def _move_over(connection: Connection, name: str, version: str, cadence: Cadence, *, now: datetime) -> None:
+    """Who is under way in another version goes on in this one: at its step, or (`restart`) from the top."""
+    e = t.enrollment
+    running = e.c.status.in_([status.value for status in RUNNING])
+    others = (e.c.cadence == name) & running & (e.c.version != version)
+    for older in connection.scalars(select(e.c.version).where(others).distinct()).all():
+        follows = others & (e.c.version == older)
+        step: dict[str, Any] = {"step": cadence.first, "since_at": now} if cadence.on_edit == "restart" else {}
+        if not step:
+            for gone, survivor in moved_steps(load_version(connection, older), cadence).items():
+                connection.execute(update(e).where(follows, e.c.step == gone).values(step=survivor))
+        # a wait is measured again from when it began; an enrollment that awaits a message keeps awaiting it
+        connection.execute(
+            update(e)
+            .where(follows)
+            .values(
+                **step,
+                version=version,
+                priority=cadence.priority,
+                concurrent=cadence.concurrent,
+                ready_at=None,
+                due_at=now,
+                # who was not due before can't be late for what this edit makes due
+                late_from=case((e.c.due_at <= now, e.c.late_from), else_=now),
+            )
         )
-    )
-    if (old.priority, old.concurrent) != (cadence.priority, cadence.concurrent):
-        beside = select(enrollment.c.lead_id).where(enrollment.c.cadence == name, running)
-        arrange(connection, connection.scalars(beside).all(), now=now)
 
 
 def _remove(connection: Connection, names: list[str], *, now: datetime) -> None:
@@ -149,7 +220,7 @@ def _remove(connection: Connection, names: list[str], *, now: datetime) -> None:
         .where(t.cadence_state.c.cadence.in_(names), t.cadence_state.c.removed_at.is_(None))
         .values(removed_at=now)
     )
-    e, reason = t.enrollment.c, ExitReason.CADENCE_REMOVED.value
+    e, reason = t.enrollment.c, ExitReason.REMOVED.value
     inside = select(e.id, e.lead_id, e.cadence).where(
         e.cadence.in_(names), e.status.in_([status.value for status in RUNNING])
     )
@@ -187,8 +258,14 @@ def _survivor(before: Cadence, gone: StepKey, after: Cadence) -> StepKey:
 
 
 def _onward(step: Step) -> StepKey | None:
-    """Into the first arm of an `if`, which is what stays when somebody takes the `if` away around it."""
-    return step.arms[0].next if isinstance(step, Branch) else step.next
+    """Into the first path of an `if` or `split`, which is what stays when somebody takes the step away around it."""
+    match step:
+        case Branch():
+            return step.arms[0].next
+        case Split():
+            return next(iter(step.paths.values())).next
+        case _:
+            return step.next
 
 
 @lru_cache(maxsize=512)

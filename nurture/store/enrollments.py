@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select, update
+from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
@@ -48,25 +48,26 @@ class Placing:
     late_from: datetime | None
     message_id: int | None
     blocked_by: str | None
+    visit: int
 
 
 def enroll_leads(
-    connection: Connection, lead_ids: Sequence[int], *, values: Mapping[str, Any], now: datetime
+    connection: Connection, runs: Sequence[Mapping[str, Any]], *, values: Mapping[str, Any], now: datetime
 ) -> list[tuple[int, int]]:
-    """New enrollments (lead, cadence, run) as (id, lead_id); one that exists is left alone, by unique key."""
+    """New enrollments as (id, lead_id), of `runs` with lead_id, run and event_id; one that exists is left alone."""
     made: list[tuple[int, int]] = []
-    for start in range(0, len(lead_ids), CHUNK):
+    for start in range(0, len(runs), CHUNK):
         rows = [
             {
                 **values,
-                "lead_id": lead_id,
+                **run,
                 "status": EnrollmentStatus.ACTIVE.value,
                 "visit": 1,
                 "enrolled_at": now,
                 "since_at": now,
                 "due_at": now,
             }
-            for lead_id in lead_ids[start : start + CHUNK]
+            for run in runs[start : start + CHUNK]
         ]
         statement = insert_ignore(connection, t.enrollment).returning(t.enrollment.c.id, t.enrollment.c.lead_id)
         made.extend((row.id, row.lead_id) for row in connection.execute(statement, rows))
@@ -84,6 +85,22 @@ def claim_due(connection: Connection, *, now: datetime, limit: int) -> list[Any]
         .limit(limit)
     )
     return list(connection.execute(with_lock_skipped(statement)))
+
+
+def behind_them(connection: Connection, rows: Sequence[Any]) -> list[Any]:
+    """The paused enrollments of the same leads, with what their leads bring."""
+    e, lead = t.enrollment, t.lead
+    found: list[Any] = []
+    ids = sorted({row.lead_id for row in rows})
+    for start in range(0, len(ids), CHUNK):
+        statement = (
+            select(e, *(lead.c[name].label(f"lead_{name}") for name in _LEAD_COLUMNS))
+            .join(lead, lead.c.id == e.c.lead_id)
+            .where(e.c.lead_id.in_(ids[start : start + CHUNK]), e.c.status == EnrollmentStatus.PAUSED.value)
+            .order_by(e.c.id)
+        )
+        found += connection.execute(with_lock_skipped(statement)).all()
+    return found
 
 
 def put_off(connection: Connection, *, now: datetime, until: datetime) -> int | None:
@@ -224,7 +241,7 @@ def forced_exits(connection: Connection, rows: Sequence[Any], *, now: datetime) 
         if reason is not None:
             exits[row.id] = _SUPPRESSION_EXITS.get(reason, ExitReason.SUPPRESSED)
         elif row.lead_consented_at is None or (row.lead_consent_until is not None and row.lead_consent_until <= now):
-            exits[row.id] = ExitReason.NO_CONSENT
+            exits[row.id] = ExitReason.CONSENT_EXPIRED
     event = t.event
     replied = connection.scalars(
         select(event.c.enrollment_id)
@@ -294,13 +311,17 @@ def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datet
     record_decisions(connection, decisions)
 
 
-def paused_too_long(connection: Connection, *, now: datetime, max_pause: timedelta, limit: int) -> list[Row[Any]]:
-    """(id, lead_id, cadence) of those that others of higher priority have kept waiting longer than `max_pause`."""
+def paused_too_long(
+    connection: Connection, *, now: datetime, max_pauses: Mapping[str, timedelta], limit: int
+) -> list[Row[Any]]:
+    """(id, lead_id, cadence) of those that others have kept waiting longer than `max_pauses` (by version) allows."""
     e = t.enrollment
-    return list(
-        connection.execute(
-            select(e.c.id, e.c.lead_id, e.c.cadence)
-            .where(e.c.status == EnrollmentStatus.PAUSED.value, e.c.paused_at < now - max_pause)
-            .limit(limit)
-        )
-    )
+    patient = or_(*((e.c.version == version) & (e.c.paused_at < now - most) for version, most in max_pauses.items()))
+    paused = e.c.status == EnrollmentStatus.PAUSED.value
+    return list(connection.execute(select(e.c.id, e.c.lead_id, e.c.cadence).where(paused, patient).limit(limit)))
+
+
+def versions_paused(connection: Connection) -> list[str]:
+    """The versions in which anybody is paused."""
+    e = t.enrollment.c
+    return list(connection.scalars(select(e.version).where(e.status == EnrollmentStatus.PAUSED.value).distinct()))

@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 
 from nurture.domain.addresses import erased_key
+from nurture.domain import task as task_status
+from nurture.domain.custom import read_props
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.message import WAITING, MessageStatus
 from nurture.store import tables as t
@@ -35,6 +37,7 @@ def erase_lead(connection: Connection, address_key: str, *, secret: str, now: da
     _forget_messages(connection, lead_id)
     _forget_events(connection, lead_id)
     _forget_alerts(connection, lead_id, now=now)
+    _forget_tasks_and_posts(connection, lead_id, now=now)
     _forget_lead(connection, lead_id)
     return True
 
@@ -73,7 +76,8 @@ def _forget_events(connection: Connection, lead_id: int) -> None:
     e = t.event.c
     for row in connection.execute(select(e.id, e.props).where(e.lead_id == lead_id)).all():
         kept = {name: row.props[name] for name in _COUNTED_PROPS if name in row.props}
-        connection.execute(update(t.event).where(e.id == row.id).values(props=kept, link=None, path=None))
+        gone: dict[str, Any] = {"props": kept, "readings": read_props(kept), "link": None, "path": None}
+        connection.execute(update(t.event).where(e.id == row.id).values(gone))
     connection.execute(update(t.decision).where(t.decision.c.lead_id == lead_id).values(detail={}))
     connection.execute(update(t.score_ledger).where(t.score_ledger.c.lead_id == lead_id).values(note=None))
     blank: dict[str, Any] = {"answers": {}, "network_address": None, "user_agent": ""}
@@ -92,6 +96,17 @@ def _forget_alerts(connection: Connection, lead_id: int, *, now: datetime) -> No
     for status in _OPEN_ALERTS:
         still_open = update(t.alert).where(is_mine, a.status == status)
         connection.execute(still_open.values(status="closed", answered_at=now, due_at=None))
+
+
+def _forget_tasks_and_posts(connection: Connection, lead_id: int, *, now: datetime) -> None:
+    """What is still to be done or told of this lead is called off."""
+    task, post = t.task.c, t.post.c
+    connection.execute(update(t.task).where(task.lead_id == lead_id).values(text="", note=None))
+    undone = update(t.task).where(task.lead_id == lead_id, task.status == task_status.OPEN)
+    connection.execute(undone.values(status=task_status.CANCELED, closed_at=now))
+    connection.execute(update(t.post).where(post.lead_id == lead_id).values(body={}, reply=None))
+    untold = update(t.post).where(post.lead_id == lead_id, post.status == "queued")
+    connection.execute(untold.values(status="failed", ended_at=now))
 
 
 def _forget_lead(connection: Connection, lead_id: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, case, update
 
+from nurture.domain.custom import read_props
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.event import Verdict
 from nurture.store import tables as t
@@ -40,7 +41,8 @@ class NewEvent:
 
 def record_event(connection: Connection, new: NewEvent, *, now: datetime) -> int | None:
     """Append the event and return its id, or None when it stands there already. `react` draws the consequences."""
-    row = {**_storable(new.__dict__), "verdict": new.verdict.value, "recorded_at": now}
+    said = _storable(new.__dict__)
+    row = {**said, "verdict": new.verdict.value, "recorded_at": now, "readings": read_props(said["props"])}
     statement = insert_ignore(connection, t.event).values(row).returning(t.event.c.id)
     event_id: int | None = connection.execute(statement).scalar_one_or_none()
     return event_id

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Subquery, and_, func, or_, select, update
 
-from nurture.domain.cadence import Cadence, Email, Test
+from nurture.domain.cadence import Cadence, Email, Split, Test
 from nurture.domain.event import EventName, Verdict
 from nurture.domain.experiment import (
     MATURE_AFTER,
@@ -35,6 +35,8 @@ from nurture.store.database import insert_ignore
 
 CHUNK = 500
 GENERATIONS_TRIED = 10
+PATH_MATURE_AFTER = timedelta(days=30)
+"""A path is judged by the mail of weeks, not by one message."""
 LOOK_EVERY = timedelta(minutes=10)
 """A look reads every send of the experiment, so `maintain` takes one at most so often."""
 
@@ -47,6 +49,8 @@ class Experiment:
     """`cadence/step`, without a generation."""
     arms: tuple[str, ...]
     test: Test
+    weights: Mapping[str, float] | None = None
+    """Of the paths of a split, adding up to 1; None: the arms of mail, which are alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class Generation:
     """An experiment with one set of arms: `key` gains `@2`, `@3` … when the arms themselves are changed."""
 
     key: str
+    compares_paths: bool
     odds: Mapping[str, float]
     metric: str
     winner: str | None
@@ -85,13 +90,22 @@ class Learned:
 
 
 def experiments_in(cadences: Iterable[Cadence]) -> list[Experiment]:
-    """Every step with more than one arm; without a `test:` the defaults hold."""
-    return [
-        Experiment(key=f"{cadence.name}/{step.key}", arms=tuple(step.subjects), test=step.test or Test())
-        for cadence in cadences
-        for step in cadence.steps.values()
-        if isinstance(step, Email) and len(step.subjects) > 1
-    ]
+    """Every step with more than one arm, and every split; without a `test:` the defaults hold."""
+    found: list[Experiment] = []
+    for cadence in cadences:
+        for step in cadence.steps.values():
+            key = f"{cadence.name}/{step.key}"
+            if isinstance(step, Email) and len(step.arms) > 1:
+                found.append(Experiment(key=key, arms=step.arms, test=step.test or Test()))
+            elif isinstance(step, Split):
+                found.append(Experiment(key=key, arms=tuple(step.paths), test=step.test, weights=weights_of(step)))
+    return found
+
+
+def weights_of(split: Split) -> dict[str, float]:
+    """path -> its share of the leads."""
+    total = sum(path.weight for path in split.paths.values())
+    return {name: path.weight / total for name, path in split.paths.items()}
 
 
 def arms_for(
@@ -102,16 +116,33 @@ def arms_for(
     *,
     seed_key: bytes,
     now: datetime,
+    weights: Mapping[str, float] | None = None,
 ) -> dict[int, tuple[str, float]]:
-    """lead id -> (arm, the odds it was drawn at). An assignment that stands is kept; a second worker finds it."""
-    generation = _generation(connection, experiment, arms, now=now)
+    """lead id -> (arm, the odds it was drawn at). An assignment that stands is kept; a second worker finds it.
+
+    `weights` are the odds to begin with, of the paths of a split; the arms of mail are alike.
+    """
+    generation = _generation(connection, experiment, arms, weights=weights, now=now)
+    return lots_for(connection, generation.key, lead_ids, generation.odds, seed_key=seed_key, now=now)
+
+
+def lots_for(
+    connection: Connection,
+    key: str,
+    lead_ids: Iterable[int],
+    odds: Mapping[str, float],
+    *,
+    seed_key: bytes,
+    now: datetime,
+) -> dict[int, tuple[str, float]]:
+    """As `arms_for`, of lots that nothing is learned from, such as a holdout: the odds are what they are."""
     ids = sorted(set(lead_ids))
-    found = _assigned(connection, generation.key, ids)
+    found = _assigned(connection, key, ids)
     new = [lead_id for lead_id in ids if lead_id not in found]
     if new:
-        rows = [_draw(generation, lead_id, seed_key=seed_key, now=now) for lead_id in new]
+        rows = [_draw(key, odds, lead_id, seed_key=seed_key, now=now) for lead_id in new]
         connection.execute(insert_ignore(connection, t.assignment), rows)
-        found |= _assigned(connection, generation.key, new)
+        found |= _assigned(connection, key, new)
     return found
 
 
@@ -126,6 +157,7 @@ def generations(connection: Connection, experiment: str | None = None) -> list[G
     return [
         Generation(
             key=row.experiment,
+            compares_paths=row.compares == "path",
             odds=row.odds,
             metric=row.metric,
             winner=row.winner,
@@ -157,12 +189,17 @@ def tallies(connection: Connection, generation: Generation, *, sent_by: datetime
     )
     converted: dict[tuple[str, float], int] = {}
     for row in found:
-        if row.at < row.sent_at + MATURE_AFTER:
+        if row.at < row.sent_at + matures_after(generation):
             converted[row.arm, row.odds] = converted.get((row.arm, row.odds), 0) + 1
     return [
         Tally(arm=row.arm, odds=row.odds, sent=row.leads, converted=converted.get((row.arm, row.odds), 0))
         for row in sent
     ]
+
+
+def matures_after(generation: Generation) -> timedelta:
+    """How long what a lead does counts: after its mail, or after it took its path."""
+    return PATH_MATURE_AFTER if generation.compares_paths else MATURE_AFTER
 
 
 def assigned_tallies(connection: Connection, generation: Generation) -> list[Tally]:
@@ -181,7 +218,7 @@ def look(connection: Connection, experiment: Experiment, *, now: datetime, rng: 
     )
     if generation is None or now - generation.computed_at < LOOK_EVERY:
         return None
-    matured = tallies(connection, generation, sent_by=now - MATURE_AFTER, metric=experiment.test.metric)
+    matured = tallies(connection, generation, sent_by=now - matures_after(generation), metric=experiment.test.metric)
     odds, winner = next_odds(
         experiment.test.send,
         matured,
@@ -190,6 +227,8 @@ def look(connection: Connection, experiment: Experiment, *, now: datetime, rng: 
         paused=_harmful(connection, generation, now=now),
         rng=rng,
     )
+    if experiment.weights is not None and experiment.test.send == "split":
+        odds = dict(experiment.weights)
     return Learned(
         key=generation.key,
         odds=odds,
@@ -222,14 +261,28 @@ def record(connection: Connection, learned: Learned, *, now: datetime) -> None:
         )
 
 
-def _generation(connection: Connection, experiment: str, arms: Sequence[str], *, now: datetime) -> Generation:
+def _generation(
+    connection: Connection,
+    experiment: str,
+    arms: Sequence[str],
+    *,
+    weights: Mapping[str, float] | None,
+    now: datetime,
+) -> Generation:
     for _ in range(GENERATIONS_TRIED):
         stored = generations(connection, experiment)
         found = next((each for each in stored if set(each.arms) == set(arms)), None)
         if found is not None:
             return found
         key = f"{experiment}@{len(stored) + 1}" if stored else experiment
-        row = {"experiment": key, "odds": equal_odds(arms), "metric": "click", "e_value": 1.0, "computed_at": now}
+        row = {
+            "experiment": key,
+            "compares": "mail" if weights is None else "path",
+            "odds": equal_odds(arms) if weights is None else dict(weights),
+            "metric": "click",
+            "e_value": 1.0,
+            "computed_at": now,
+        }
         connection.execute(insert_ignore(connection, t.experiment_state).values(row))
     raise RuntimeError(f"experiment {experiment}: others kept taking each new generation")
 
@@ -245,15 +298,17 @@ def _assigned(connection: Connection, key: str, lead_ids: Sequence[int]) -> dict
     return found
 
 
-def _draw(generation: Generation, lead_id: int, *, seed_key: bytes, now: datetime) -> dict[str, Any]:
-    arm = draw_arm(generation.key, lead_id, generation.odds, seed_key=seed_key)
-    return {"experiment": generation.key, "lead_id": lead_id, "arm": arm, "odds": generation.odds[arm], "at": now}
+def _draw(key: str, odds: Mapping[str, float], lead_id: int, *, seed_key: bytes, now: datetime) -> dict[str, Any]:
+    arm = draw_arm(key, lead_id, odds, seed_key=seed_key)
+    return {"experiment": key, "lead_id": lead_id, "arm": arm, "odds": odds[arm], "at": now}
 
 
 def _first_sends(generation: Generation) -> Select[Any]:
     """Each assigned lead whose message of the step was accepted and did not bounce, with the first such time."""
     a, m = t.assignment, t.message
     cadence, step = generation.step
+    if generation.compares_paths:
+        return select(a.c.lead_id, a.c.arm, a.c.odds, a.c.at.label("sent_at")).where(a.c.experiment == generation.key)
     return (
         select(a.c.lead_id, a.c.arm, a.c.odds, func.min(m.c.sent_at).label("sent_at"))
         .join(
@@ -291,12 +346,12 @@ def _happened(generation: Generation, metric: str) -> Subquery:
     human = e.c.verdict == Verdict.HUMAN.value
     if metric in _OF_THE_MESSAGE:
         cadence, step = generation.step
-        return (
+        query = (
             select(e.c.lead_id, e.c.at)
             .join(m, m.c.id == e.c.message_id)
-            .where(e.c.kind == _OF_THE_MESSAGE[metric].value, human, m.c.cadence == cadence, m.c.step == step)
-            .subquery()
+            .where(e.c.kind == _OF_THE_MESSAGE[metric].value, human, m.c.cadence == cadence)
         )
+        return (query if generation.compares_paths else query.where(m.c.step == step)).subquery()
     return select(e.c.lead_id, e.c.at).where(e.c.kind == metric, human).subquery()
 
 

@@ -166,6 +166,24 @@ def untag_lead(connection: Connection, lead_id: int, tag: str) -> bool:
     return gone
 
 
+def tag_leads(connection: Connection, lead_ids: Sequence[int], tag: str) -> set[int]:
+    """Those of them to which the tag is new. Raises Problem for what is no tag."""
+    name = read_tag(tag)
+    new = _tag(connection, [(lead_id, name) for lead_id in lead_ids])
+    _rescore(connection, new)
+    return new
+
+
+def untag_leads(connection: Connection, lead_ids: Sequence[int], tag: str) -> set[int]:
+    """Those of them that had the tag."""
+    rows, gone = t.lead_tag.c, set[int]()
+    for start in range(0, len(lead_ids), CHUNK):
+        some = rows.lead_id.in_(lead_ids[start : start + CHUNK])
+        gone.update(connection.scalars(delete(t.lead_tag).where(some, rows.tag == tag.strip()).returning(rows.lead_id)))
+    _rescore(connection, gone)
+    return gone
+
+
 def raise_stages(connection: Connection, hints: Mapping[int, Stage], *, because: str, now: datetime) -> None:
     """lead id -> the stage that another system knows it in: taken where it is further than ours, set-wise."""
     lead, ids, moves = t.lead.c, sorted(hints), []

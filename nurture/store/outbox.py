@@ -35,6 +35,7 @@ from nurture.domain.message import WAITING, MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.lead_facts import LEAD_FIELDS
+from nurture.store.pauses import may_go_out
 
 _WAITING = [status.value for status in WAITING]
 # Spelled as the partial index is, without bound values, or SQLite reads the whole table at every look.
@@ -91,10 +92,11 @@ def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[A
             e.c.status.label("enrollment_status"),
             e.c.message_id.label("awaited_message"),
             e.c.blocked_by.label("blocked_by"),
+            e.c.event_id.label("event_id"),
         )
         .outerjoin(lead, lead.c.id == m.c.lead_id)
         .outerjoin(e, e.c.id == m.c.enrollment_id)
-        .where(_IS_WAITING, m.c.not_before <= now)
+        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m))
         .order_by(m.c.not_before, m.c.id)
         .limit(limit)
     )

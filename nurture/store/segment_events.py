@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Select, and_, func, or_, select
 
 from nurture.domain.conditions.tree import Happened
+from nurture.domain.conditions.vocabulary import TASK_OUTCOMES
 from nurture.domain.event import Verdict
 from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
@@ -43,20 +44,32 @@ def _often_enough(query: Select[tuple[int]], key: ColumnElement[int], times: int
 
 
 def _source(test: Happened) -> FromClause:
-    return t.message if test.function == "sent" else t.event
+    match test.function:
+        case "sent":
+            return t.message
+        case "task":
+            return t.task
+        case _:
+            return t.event
 
 
 def _moment(test: Happened) -> ColumnElement[Any]:
     """When: for a message whose outcome is unknown, when its end was written."""
     if test.function == "sent":
         return func.coalesce(t.message.c.sent_at, t.message.c.dotted_at, type_=t.message.c.sent_at.type)
-    return t.event.c.at
+    return t.task.c.closed_at if test.function == "task" else t.event.c.at
 
 
 def _told(test: Happened, now: datetime) -> list[ColumnElement[bool]]:
     """What the test says of each event or message."""
     source = _source(test)
-    clauses = _sent() if test.function == "sent" else _of_event(test)
+    match test.function:
+        case "sent":
+            clauses = _sent()
+        case "task":
+            clauses = _closed(test)
+        case _:
+            clauses = _of_event(test)
     if test.step is not None:
         clauses.append(source.c.step == test.step)
     if test.cadence is not None:
@@ -73,6 +86,14 @@ def _sent() -> list[ColumnElement[bool]]:
         m.kind == MessageKind.STEP.value,
         or_(m.sent_at.is_not(None), m.status == MessageStatus.UNKNOWN.value),
     ]
+
+
+def _closed(test: Happened) -> list[ColumnElement[bool]]:
+    """Closed by a rep, in the way that is asked or in any."""
+    status = t.task.c.status
+    if test.outcome is not None:
+        return [status == test.outcome]
+    return [status.in_(TASK_OUTCOMES)]
 
 
 def _of_event(test: Happened) -> list[ColumnElement[bool]]:

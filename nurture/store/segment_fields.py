@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import ColumnElement, FromClause, and_, func, null, or_
 
 from nurture.domain.conditions.tree import (
     FLIPPED,
@@ -60,6 +60,11 @@ class Asked(Protocol):
     @property
     def engagement_cap(self) -> float: ...
 
+    @property
+    def trigger(self) -> FromClause | None:
+        """The row of the event that started the enrollment, where there may be one."""
+        ...
+
 
 @dataclass(frozen=True)
 class Column:
@@ -75,7 +80,7 @@ def column(field: FieldOperand, asked: Asked) -> Column:
     if isinstance(field, CustomField):
         # a choice of a custom field may be blank, as a text may
         kind = Kind.TEXT if field.kind is Kind.CHOICE else field.kind
-        return Column(_CUSTOM[kind](field.name), kind)
+        return Column(_CUSTOM[kind](field.name) if field.of == "custom" else _of_event(field.name, kind, asked), kind)
     match field.name:
         case "engagement":
             return Column(engagement(asked), field.kind, may_lack=False)
@@ -111,6 +116,22 @@ _CUSTOM: Mapping[Kind, Callable[[str], ColumnElement[Any]]] = {
     Kind.TRUTH: lambda name: json_truth(t.lead.c.readings, "truth", name),
     Kind.MOMENT: lambda name: as_moment(json_text(t.lead.c.readings, "moment", name), t.lead.c.created_at.type),
 }
+
+
+def _of_event(name: str, kind: Kind, asked: Asked) -> ColumnElement[Any]:
+    """A property of the triggering event; missing where no event can be meant."""
+    if asked.trigger is None:
+        return null()
+    readings = asked.trigger.c.readings
+    match kind:
+        case Kind.NUMBER:
+            return json_number(readings, "number", name)
+        case Kind.TRUTH:
+            return json_truth(readings, "truth", name)
+        case Kind.MOMENT:
+            return as_moment(json_text(readings, "moment", name), t.lead.c.created_at.type)
+        case _:
+            return json_text(readings, "text", name)
 
 
 # --- tests, each true where it is true (`holds`), or where it is not

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, false, or_, select, true
 
 from nurture.domain.conditions import Condition
 from nurture.domain.conditions.tree import (
@@ -32,6 +32,7 @@ from nurture.domain.conditions.tree import (
     Or,
     TextTest,
     Tree,
+    fields_in,
 )
 from nurture.store import segment_events as events
 from nurture.store import segment_fields as fields
@@ -61,6 +62,12 @@ def lead_clause(condition: Condition, asking: Asking, *, ids: Sequence[int] | No
     return _clause(condition.tree, _OfLeads(asking=asking, ids=ids, joins=_may_join(condition.tree)))
 
 
+def triggered_clause(condition: Condition, asking: Asking) -> ColumnElement[bool]:
+    """As `lead_clause`, of a query over `lead` joined with TRIGGER, the event that `event.X` speaks of."""
+    place = _OfLeads(asking=asking, ids=None, joins=_may_join(condition.tree), trigger=TRIGGER)
+    return _clause(condition.tree, place)
+
+
 def leads_meeting(
     connection: Connection, condition: Condition, asking: Asking, *, ids: Sequence[int] | None = None
 ) -> set[int]:
@@ -84,12 +91,14 @@ def enrollments_meeting(
     """
     rows, found = t.enrollment.c, set[int]()
     for some in _portions(ids):
-        place = _OfEnrollments(asking=asking, ids=some, since=since, joins=_may_join(condition.tree))
+        place = _OfEnrollments(asking=asking, ids=some, since=since, joins=_may_join(condition.tree), trigger=TRIGGER)
         query = (
             select(rows.id)
             .join(t.lead, t.lead.c.id == rows.lead_id)
             .where(one_of(rows.id, some), _clause(condition.tree, place))
         )
+        if speaks_of_event(condition.tree):
+            query = query.outerjoin(TRIGGER, TRIGGER.c.id == rows.event_id)
         found.update(connection.scalars(query))
     return found
 
@@ -102,9 +111,12 @@ def _portions(ids: Sequence[int]) -> Iterator[Sequence[int]]:
 # --- where a condition stands: what tests of events and tags are asked of
 
 
-class _Place(Protocol):
-    @property
-    def asking(self) -> Asking: ...
+TRIGGER = t.event.alias("trigger_event")
+"""The row of the event that started an enrollment."""
+
+
+class _Place(fields.Asked, Protocol):
+    """Where a condition is asked, and so what its fields and tests are read from."""
 
     def happened(self, test: Happened, *, holds: bool) -> ColumnElement[bool]: ...
 
@@ -116,6 +128,19 @@ class _OfLeads:
     asking: Asking
     ids: Sequence[int] | None
     joins: bool
+    trigger: FromClause | None = None
+
+    @property
+    def now(self) -> datetime:
+        return self.asking.now
+
+    @property
+    def half_life(self) -> timedelta:
+        return self.asking.half_life
+
+    @property
+    def engagement_cap(self) -> float:
+        return self.asking.engagement_cap
 
     def happened(self, test: Happened, *, holds: bool) -> ColumnElement[bool]:
         if test.since == "enrollment":
@@ -132,11 +157,9 @@ class _OfLeads:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfEnrollments:
-    asking: Asking
+class _OfEnrollments(_OfLeads):
     ids: Sequence[int]
     since: Since
-    joins: bool
 
     def happened(self, test: Happened, *, holds: bool) -> ColumnElement[bool]:
         from_it_on = (test.since or self.since) == "enrollment"
@@ -152,6 +175,17 @@ class _OfEnrollments:
 def _within(column: ColumnElement[Any], chosen: Select[tuple[int]], *, holds: bool, joins: bool) -> ColumnElement[bool]:
     clause = column.in_(chosen) if holds else column.not_in(chosen)
     return clause if joins else apart(clause)
+
+
+def speaks_of_event(tree: Tree) -> bool:
+    """Whether `event.X` is in it."""
+    match tree:
+        case Not(part=part):
+            return speaks_of_event(part)
+        case And(parts=parts) | Or(parts=parts):
+            return any(map(speaks_of_event, parts))
+        case _:
+            return any(isinstance(each, CustomField) and each.of == "event" for each in fields_in(tree))
 
 
 def _may_join(tree: Tree) -> bool:
@@ -187,7 +221,7 @@ def _clause(tree: Tree, place: _Place, *, holds: bool = True) -> ColumnElement[b
         case Happened():
             return place.happened(tree, holds=holds)
         case _:
-            return _comparison(tree, place.asking, holds=holds)
+            return _comparison(tree, place, holds=holds)
 
 
 def _effort(tree: Tree) -> int:
@@ -208,7 +242,7 @@ def _effort(tree: Tree) -> int:
 
 
 def _comparison(
-    tree: Holds | Compare | CompareDays | Among | Missing | TextTest, asking: Asking, *, holds: bool
+    tree: Holds | Compare | CompareDays | Among | Missing | TextTest, asking: fields.Asked, *, holds: bool
 ) -> ColumnElement[bool]:
     match tree:
         case Holds(field=field):

@@ -210,13 +210,35 @@ class CadenceState(SQLModel, table=True):
 
     cadence: str = Field(primary_key=True)
     version: str
+    status: str = Field(default="live", sa_column=Column(Text, nullable=False, server_default="live"))
+    """What its file says: in a `draft` or `paused` one nobody moves, and no mail of it goes out."""
     first_taken_up_at: datetime | None = _time(nullable=False)
     removed_at: datetime | None = _time()
-    paused_by_hand: bool = False
+    snapshot_at: datetime | None = _time()
+    """When its current leads were remembered (`current_lead`); NULL while `starts` lies ahead."""
+    cleared_version: str | None = None
+    """The version that may enroll: a change that would enroll very many at once waits until a person releases it."""
+    held_count: int | None = None
+    """How many leads it would have enrolled when it was held; NULL while it is not held."""
+    canary_version: str | None = None
+    """A changed version that goes ahead for the first enrollments only, while `version` stays in force."""
+    canary_at: datetime | None = _time()
+    canary_stopped_at: datetime | None = _time()
+    """When the change was found to be worse than what is in force; nobody enters it any more."""
+
+
+class Pause(SQLModel, table=True):
+    """What a person has stopped by hand. `scope`: `all`, `cadence:NAME` or `sender:NAME`; a row that is there acts."""
+
+    __tablename__ = "pause"
+
+    scope: str = Field(primary_key=True)
+    at: datetime | None = _time(nullable=False)
+    note: str | None = None
 
 
 class CurrentLead(SQLModel, table=True):
-    """Leads who met the segment of an `only_future` cadence when it was first taken up: they never enter it."""
+    """Who met a cadence's segment when it began: an `only_future` one never takes them, `only_current` only them."""
 
     __tablename__ = "current_lead"
 
@@ -230,7 +252,9 @@ class Enrollment(SQLModel, table=True):
     `due_at` is the alarm: when `advance` looks next (NULL: nothing to do until a message's outcome or an event).
     `ready_at` is when the present wait ends; waking early changes nothing. `since_at` is when the step before was
     done, where a wait counts from. `message_id` is the message whose outcome is awaited.
-    `late_from` is the earliest moment the present step could have gone out, for lateness.
+    `late_from` is the earliest moment the present step could have gone out, for lateness. `run` tells one lead's runs
+    through the cadence apart: "1", a number for a later one, `event:ID` where each event starts one. `visit` counts
+    backward jumps, so that a step may send again. `event_id` is the event that triggered it.
     """
 
     __tablename__ = "enrollment"
@@ -269,6 +293,7 @@ class Enrollment(SQLModel, table=True):
     concurrent: bool = False
     step: str | None = None
     visit: int = 1
+    event_id: int | None = _ref(nullable=True)
     enrolled_at: datetime | None = _time(nullable=False)
     due_at: datetime | None = _time()
     ready_at: datetime | None = _time()
@@ -360,7 +385,8 @@ class Event(SQLModel, table=True):
     """What happened to a lead, appended. Unique by source and source id, so that nothing counts twice.
 
     `verdict` holds the verdict in force; every revision is a row of `verdict_change`. `reacted_at` is when `react`
-    drew the consequences (NULL: not yet). `props` values are text, numbers or booleans.
+    drew the consequences (NULL: not yet). `props` values are text, numbers or booleans; `readings` holds what they are
+    when read as a text, a number, a moment or a truth value (NULL: no props), as `lead.readings` does.
     """
 
     __tablename__ = "event"
@@ -397,6 +423,7 @@ class Event(SQLModel, table=True):
     value: float | None = None
     currency: str | None = None
     props: dict[str, Any] = _json()
+    readings: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
     reacted_at: datetime | None = _time()
 
 
@@ -510,6 +537,8 @@ class ExperimentState(SQLModel, table=True):
     __tablename__ = "experiment_state"
 
     experiment: str = Field(primary_key=True)
+    compares: str = Field(default="mail", sa_column=Column(Text, nullable=False, server_default="mail"))
+    """`mail`: the arms of a step's messages; `path`: the paths of a split."""
     odds: dict[str, Any] = _json()
     metric: str = "click"
     e_value: float = 1.0
@@ -581,6 +610,83 @@ class AlertAnswer(SQLModel, table=True):
     details: dict[str, Any] = _json()
 
 
+class Task(SQLModel, table=True):
+    """What a rep has to do, from a `task` step. `task_key` makes one of each step and visit.
+
+    `status`: open, or its outcome `done`, `no answer`, `wrong number`, `skipped`; `canceled` where its lead was erased.
+    `to` is whom the step named; `rep` is empty until `hand_over` has routed it. `message_id` is the mail that told it.
+    """
+
+    __tablename__ = "task"
+    __table_args__ = (
+        UniqueConstraint("task_key", name="task_once"),
+        Index("task_by_rep", "rep", "status"),
+        Index("task_by_lead", "lead_id", "created_at"),
+        Index("task_by_enrollment", "enrollment_id", "step"),
+        Index(
+            "task_untold",
+            "id",
+            sqlite_where=text("status = 'open' AND told_at IS NULL"),
+            postgresql_where=text("status = 'open' AND told_at IS NULL"),
+        ),
+    )
+
+    id: int | None = _key()
+    task_key: str
+    lead_id: int = _ref()
+    enrollment_id: int | None = _ref(nullable=True)
+    cadence: str
+    step: str
+    kind: str = "call"
+    """call, email or linkedin."""
+    text: str
+    to: str = "owner"
+    rep: str = ""
+    status: str = "open"
+    created_at: datetime | None = _time(nullable=False)
+    due_at: datetime | None = _time()
+    told_at: datetime | None = _time()
+    closed_at: datetime | None = _time()
+    closed_by: str | None = None
+    note: str | None = None
+
+
+class Post(SQLModel, table=True):
+    """A signed webhook on its way out. `post_key` makes it unique and is what the receiver tells repeats apart by.
+
+    `status`: queued, delivered or failed. One lead's posts to one channel go in their order; `not_before` is when it
+    may be tried next, `lease_until` until when somebody is trying it.
+    """
+
+    __tablename__ = "post"
+    __table_args__ = (
+        UniqueConstraint("post_key", name="post_once"),
+        Index(
+            "post_ready",
+            "not_before",
+            "id",
+            sqlite_where=text("status = 'queued'"),
+            postgresql_where=text("status = 'queued'"),
+        ),
+        Index("post_by_lead", "lead_id", "channel", "id"),
+    )
+
+    id: int | None = _key()
+    post_key: str
+    channel: str
+    lead_id: int | None = _ref(nullable=True)
+    kind: str
+    """The event's type in the body, e.g. `cadence.step`."""
+    body: dict[str, Any] = _json()
+    status: str = "queued"
+    created_at: datetime | None = _time(nullable=False)
+    not_before: datetime | None = _time(nullable=False)
+    attempt: int = 0
+    lease_until: datetime | None = _time()
+    ended_at: datetime | None = _time()
+    reply: str | None = Field(default=None, sa_column=Column(Text))
+
+
 class Spend(SQLModel, table=True):
     __tablename__ = "spend"
     __table_args__ = (UniqueConstraint("month", "channel", "campaign", name="spend_once"),)
@@ -643,6 +749,7 @@ suppression: Table = _tables["suppression"]
 import_run: Table = _tables["import_run"]
 cadence_version: Table = _tables["cadence_version"]
 cadence_state: Table = _tables["cadence_state"]
+pause: Table = _tables["pause"]
 current_lead: Table = _tables["current_lead"]
 enrollment: Table = _tables["enrollment"]
 link_set: Table = _tables["link_set"]
@@ -657,6 +764,8 @@ assignment: Table = _tables["assignment"]
 experiment_state: Table = _tables["experiment_state"]
 alert: Table = _tables["alert"]
 alert_answer: Table = _tables["alert_answer"]
+task: Table = _tables["task"]
+post: Table = _tables["post"]
 spend: Table = _tables["spend"]
 form_view: Table = _tables["form_view"]
 opt_in: Table = _tables["opt_in"]

@@ -14,6 +14,7 @@ from nurture.web.answers import answer
 from nurture.web.forms import double_opt_in, hosted_form
 from nurture.web.guard import DATABASE_AWAY, Guard
 from nurture.web.preferences import preferences
+from nurture.web.rep_page import rep_page
 from nurture.web.site import PublicParts, Site, site_of
 from nurture.web.tracking import clicked, offer, opened
 
@@ -35,6 +36,7 @@ def public_app(parts: PublicParts) -> Starlette:
             Route("/d/{token}", double_opt_in, methods=["GET", "POST"]),
             Route("/m/{token}", offer, methods=["GET"]),
             Route("/a/{token}", answer, methods=["GET", "POST"]),
+            Route("/r/{token}", rep_page, methods=["GET", "POST"]),
             Route(site.style_path, _style, methods=["GET"]),
             Route("/healthz", _healthy, methods=["GET"]),
             Route("/readyz", _ready, methods=["GET"]),

@@ -164,7 +164,7 @@ def test_the_goal_comes_before_a_reply_but_not_before_an_unsubscribe() -> None:
     assert decide(facts(holds=holds, forced_exit=ExitReason.REPLIED)) == Leave(reason="goal")
     assert decide(facts(holds=holds, forced_exit=ExitReason.UNSUBSCRIBED)) == Leave(reason="unsubscribed")
     assert decide(facts(holds=frozenset({"leave"}))) == Leave(reason="condition")
-    assert decide(facts(stage="customer")) == Leave(reason="customer")
+    assert decide(facts(stage="customer")) == Leave(reason="stage", detail={"stage": "customer"})
 
 
 def test_exits_act_while_a_message_is_under_way() -> None:

@@ -133,7 +133,7 @@ def test_a_cadence_that_is_taken_away_ends_and_lets_others_run(make: Make) -> No
     world.once()
     assert subjects(world) == ["a", "b"]
     assert [tuple(row) for row in world.rows(t.enrollment, "status", "exit_reason")] == [
-        ("exited", "cadence_removed"),
+        ("exited", "removed"),
         ("completed", None),
     ]
 

@@ -13,11 +13,11 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from nurture.domain.message import MessageKind, MessageStatus
-from nurture.pipeline.enroll import enroll_in
 from nurture.store import tables as t
-from nurture.store.cadences import take_up, version_of
+from nurture.store.cadences import in_force, take_up, version_of
 from nurture.store.database import Database
 from nurture.store.enrollments import Placing, claim_due, end, settle
+from nurture.store.entries import Entrant, enter
 from nurture.store.events import wake_enrollments
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import due_messages, give_up
@@ -93,6 +93,7 @@ def test_who_is_woken_while_it_is_looked_at_is_looked_at_again(world: World) -> 
                     late_from=None,
                     message_id=None,
                     blocked_by=None,
+                    visit=1,
                 )
             ],
         )
@@ -107,7 +108,8 @@ def test_of_two_cadences_that_enroll_a_lead_at_once_one_runs(world: World) -> No
 
     def enroll(name: str, connection: object) -> None:
         cadence = cadences[name]
-        enroll_in(connection, lead_ids, version=version_of(cadence), cadence=cadence, now=MONDAY)  # type: ignore[arg-type]
+        entrants = [Entrant(lead_id=each) for each in lead_ids]
+        enter(connection, entrants, version=version_of(cadence), cadence=cadence, now=MONDAY, arm_key=None)
 
     with world.database.transaction() as ours:
         enroll("one", ours)
@@ -173,13 +175,13 @@ def test_two_hosts_take_up_a_new_cadence_at_once(world: World) -> None:
 
 
 def test_nobody_is_enrolled_in_a_version_that_is_no_longer_in_force(world: World) -> None:
-    from nurture.pipeline.enroll import _enroll_batch
+    from nurture.pipeline.enroll import Admission, _enroll_batch
 
-    before = world.stages.workspace.cadences["one"]
+    with world.database.reading() as connection:
+        before = in_force(connection)["one"]
     world.edit(one=HEAD + steps("wait: 4 days", "mail:a"))
-    asking = world.stages._asking()
-    made = _enroll_batch(world.database, version_of(before), before, world.stages.workspace.vocabulary, asking)
-    assert made == 0
+    admission = Admission(vocabulary=world.stages.workspace.vocabulary, arm_key=b"", at_once=None)
+    assert _enroll_batch(world.database, before, admission, world.stages._asking()) is None
     world.stages.enroll()
     current = version_of(world.stages.workspace.cadences["one"])
     with world.database.reading() as connection:

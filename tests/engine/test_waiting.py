@@ -112,7 +112,7 @@ def test_no_look_reads_a_whole_table(world: World) -> None:
 
     with world.database.transaction() as connection:
         claim_due(connection, now=MONDAY, limit=500)
-        paused_too_long(connection, now=MONDAY, max_pause=timedelta(days=14), limit=500)
+        paused_too_long(connection, now=MONDAY, max_pauses={"v": timedelta(days=14)}, limit=500)
         due_messages(connection, now=MONDAY, limit=250)
         cancel_waiting(connection, [(1, 1), (2, 2)], now=MONDAY)
         end(connection, [1, 2], reason="goal", now=MONDAY)

@@ -61,7 +61,7 @@ def shown(outcome: Outcome) -> list[tuple[object, object, bool]]:
             ["- {at: 2026-11-05 10:00, email: three}", "- {completed: true}"],
         ),
         ("{at: 2026-11-03 09:30, unsubscribed: true}", ["- {at: 2026-11-03 09:30, exit: unsubscribed}"]),
-        ("{at: 1 day, event: deal won, value: 900}", ["- {exit: customer}"]),
+        ("{at: 1 day, event: deal won, value: 900}", ["- {exit: stage}"]),
     ],
 )
 def test_what_a_reader_does_is_what_the_cadence_follows(root: Path, events: str, expected: list[str]) -> None:
@@ -101,7 +101,7 @@ def test_nothing_said_of_the_end_means_under_way(root: Path) -> None:
 
 def test_without_consent_nothing_is_sent(root: Path) -> None:
     lead = "lead: {email: zoe@example.com, consent: false}"
-    outcome = only(write_story(root, TWO_MAILS, case("", "- {exit: no_consent}", lead=lead)))
+    outcome = only(write_story(root, TWO_MAILS, case("", "- {exit: consent_expired}", lead=lead)))
     assert outcome.passed, shown(outcome)
 
 

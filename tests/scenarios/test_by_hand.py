@@ -67,6 +67,6 @@ def test_leaving_by_hand_lets_the_paused_cadence_run(running: Running) -> None:
     with running.installation.database.transaction() as connection:
         assert exit_by_hand(connection, max_, cadence="guide-followup", now=SUNDAY) == ["guide-followup"]
         assert exit_by_hand(connection, max_, cadence="guide-followup", now=SUNDAY) == []
-    assert rows(running, max_) == [("welcome", "active", None), ("guide-followup", "exited", "by_hand")]
+    assert rows(running, max_) == [("welcome", "active", None), ("guide-followup", "exited", "removed")]
     with running.installation.database.transaction() as connection:
         assert exit_by_hand(connection, max_, cadence=None, now=SUNDAY) == ["welcome"]

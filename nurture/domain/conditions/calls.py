@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from nurture.domain.conditions.errors import ConditionError
 from nurture.domain.conditions.tree import Happened
 from nurture.domain.conditions.values import Written
-from nurture.domain.conditions.vocabulary import EVENT_FUNCTIONS, Vocabulary, did_you_mean
+from nurture.domain.conditions.vocabulary import EVENT_FUNCTIONS, TASK_OUTCOMES, Vocabulary, did_you_mean
 from nurture.domain.event import EventName
 from nurture.domain.spans import parse_duration
 
@@ -152,6 +152,7 @@ def read_happened(function: str, arguments: Arguments, vocabulary: Vocabulary) -
         within=arguments.within(),
         times=arguments.times(),
         since=None if since is None else "enrollment" if since == "enrollment" else "ever",
+        outcome=arguments.one_of("outcome", TASK_OUTCOMES),
         # what a mail server reports is no person's doing, and counts all the same
         any_verdict=arguments.one_of("verdict", ("any", "human")) == "any" or function == "bounced",
         properties=properties,
@@ -165,7 +166,7 @@ def _event(function: str, positional: str | None, arguments: Arguments) -> str:
                 'did takes the event\'s name first, as in did("demo requested")', arguments.node
             )
         return positional
-    return "" if function == "sent" else _EVENTS[function].value
+    return _EVENTS[function].value if function in _EVENTS else ""
 
 
 def _path(function: str, positional: str | None, arguments: Arguments) -> str | None:

@@ -38,6 +38,7 @@ from nurture.domain.conditions.values import (
     agree,
     agree_with_field,
     custom_field,
+    event_field,
     moment_field,
     say_name,
     text_field,
@@ -349,6 +350,10 @@ class Parser:
         base = node.value.id if isinstance(node.value, ast.Name) else ""
         if base == "custom":
             return custom_field(node.attr, self.vocabulary)
+        if base == "event":
+            if not self.vocabulary.trigger:
+                raise self._fail("event.X is a property of the event in 'trigger:', and there is none here", node)
+            return event_field(node.attr)
         if base == "lead":
             raise self._fail(f"a condition speaks of the lead already: write {node.attr}", node)
         raise self._fail("only custom has names inside, as in custom.plan" + did_you_mean(base, ["custom"]), node)

@@ -40,10 +40,14 @@ class LeadField:
 
 @dataclass(frozen=True, kw_only=True)
 class CustomField:
-    """`kind` is how the value is read here: declared, or taken from what it is compared with."""
+    """`kind` is how the value is read here: declared, or taken from what it is compared with.
+
+    `of` "event": a property of the event that triggered the enrollment, `event.X`.
+    """
 
     name: str
     kind: Kind
+    of: Literal["custom", "event"] = "custom"
 
 
 FieldOperand = LeadField | CustomField
@@ -119,7 +123,7 @@ class HasTag:
 
 @dataclass(frozen=True, kw_only=True)
 class Happened:
-    """Enough events of the kind, or messages sent (`function` is "sent").
+    """Enough events of the kind, messages sent (`function` is "sent"), or tasks closed ("task").
 
     `since` is None where the place of the condition decides. `step` without `cadence` speaks of the own enrollment
     where there is one. `link` and `path` are globs (`*`, `?`).
@@ -134,6 +138,8 @@ class Happened:
     within: str | None = None
     times: int = 1
     since: Literal["enrollment", "ever"] | None = None
+    outcome: str | None = None
+    """Of a `task` alone: how it was closed; None: however."""
     any_verdict: bool = False
     properties: tuple[tuple[str, str | float | bool], ...] = ()
 
@@ -206,6 +212,7 @@ def _say_happened(test: Happened) -> str:
         ("within", test.within),
         ("times", test.times if test.times != 1 else None),
         ("since", test.since),
+        ("outcome", test.outcome),
         ("verdict", "any" if test.any_verdict and test.function != "bounced" else None),
         *test.properties,
     ]
@@ -218,7 +225,7 @@ def _say_happened(test: Happened) -> str:
 
 
 def _say_field(field: FieldOperand) -> str:
-    return f"custom.{field.name}" if isinstance(field, CustomField) else field.name
+    return f"{field.of}.{field.name}" if isinstance(field, CustomField) else field.name
 
 
 def _say_value(value: Value) -> str:
@@ -244,6 +251,22 @@ def _escaped(character: str) -> str:
     if character != " " and unicodedata.category(character)[0] in "CZ":
         return f"\\U{ord(character):08x}"
     return character
+
+
+def fields_in(tree: Tree) -> list[FieldOperand]:
+    """Every field that the condition compares, as often as it does."""
+    match tree:
+        case And(parts=parts) | Or(parts=parts):
+            return [field for part in parts for field in fields_in(part)]
+        case Not(part=part):
+            return fields_in(part)
+        case Compare(left=left, right=right):
+            return [left, right] if isinstance(right, LeadField | CustomField) else [left]
+        case CompareDays(left=days):
+            return [days.field]
+        case Among(field=field) | Missing(field=field) | TextTest(field=field) | Holds(field=field):
+            return [field]
+    return []
 
 
 def joined(kind: type[And] | type[Or], parts: Sequence[Tree]) -> Tree:

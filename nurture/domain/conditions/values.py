@@ -40,6 +40,11 @@ def custom_field(name: str, vocabulary: Vocabulary) -> CustomField:
     return CustomField(name=name, kind=Kind.CHOICE if isinstance(declared, list) else _BY_TYPE[declared])
 
 
+def event_field(name: str) -> CustomField:
+    """A property of the triggering event; nothing declares what it holds."""
+    return CustomField(name=name, kind=Kind.OPEN, of="event")
+
+
 def agree(
     field: FieldOperand, operator: Operator, written: Written, vocabulary: Vocabulary
 ) -> tuple[FieldOperand, Value]:
@@ -69,7 +74,7 @@ def agree_with_field(left: FieldOperand, right: FieldOperand) -> tuple[FieldOper
 
 
 def say_name(field: FieldOperand) -> str:
-    return f"custom.{field.name}" if isinstance(field, CustomField) else field.name
+    return f"{field.of}.{field.name}" if isinstance(field, CustomField) else field.name
 
 
 def read_moment(text: str) -> Moment | None:

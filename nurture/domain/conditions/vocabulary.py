@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal
 
 from nurture.domain.stages import Stage
+from nurture.domain.task import TaskOutcome
 
 CustomType = Literal["text", "number", "date", "datetime", "boolean"] | list[str]
 """As `[fields]` of config.toml declares a custom field; a list names the only texts it may hold."""
@@ -30,6 +31,7 @@ GRADES = ("D", "C", "B", "A")
 """From worst to best."""
 UNKNOWN_GRADE = "unknown"
 STAGES = tuple(stage.value for stage in Stage)
+TASK_OUTCOMES = tuple(outcome.value for outcome in TaskOutcome)
 
 _TEXTS = (
     *(
@@ -74,6 +76,7 @@ EVENT_FUNCTIONS: Mapping[str, frozenset[str]] = {
     "did": _OF_A_STEP | _COUNTED | {"verdict", "link", "path"},
     "sent": _OF_A_STEP | _COUNTED,
     "bounced": _OF_A_STEP | _COUNTED,
+    "task": _OF_A_STEP | _COUNTED | {"outcome"},
 }
 """Function -> its keywords; `did` takes properties of the event beside them."""
 
@@ -88,13 +91,15 @@ class Vocabulary:
 
     `custom`: the declared custom fields (None: any, read as what it is compared with). `segments`: name -> text.
     `cadences`: name -> the ids of its steps. `cadence`: the one in which the condition stands, whose steps
-    `clicked(step=…)` means when no `cadence=` is said.
+    `clicked(step=…)` means when no `cadence=` is said. `trigger`: it may speak of `event.X`, because an event starts
+    the enrollment.
     """
 
     custom: Mapping[str, CustomType] | None = None
     segments: Mapping[str, str] = field(default_factory=dict)
     cadences: Mapping[str, frozenset[str]] | None = None
     cadence: str | None = None
+    trigger: bool = False
 
     def steps(self, cadence: str | None) -> frozenset[str] | None:
         """The step ids that may be meant: of the cadence that is named or stood in, else of any; None: unknown."""

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from nurture.domain.experiment import (
-    MATURE_AFTER,
     Tally,
     e_value,
     mismatch,
     results,
 )
-from nurture.store.experiments import Generation, assigned_tallies, generations, tallies
+from nurture.store.experiments import Generation, assigned_tallies, generations, matures_after, tallies
 from nurture.store.reports.request import ReportRequest, Row, rate
 
 FRACTIONS = {"rate": ("matured_converted", "matured")}
@@ -31,7 +30,7 @@ def report_experiments(connection: Connection, request: ReportRequest) -> list[R
 def _rows(connection: Connection, generation: Generation, request: ReportRequest) -> list[Row]:
     arms, now = generation.arms, request.now
     so_far = tallies(connection, generation, sent_by=now, metric=generation.metric)
-    matured = tallies(connection, generation, sent_by=now - MATURE_AFTER, metric=generation.metric)
+    matured = tallies(connection, generation, sent_by=now - matures_after(generation), metric=generation.metric)
     e, off = e_value(matured, arms), mismatch(assigned_tallies(connection, generation), arms)
     rows: list[Row] = []
     for each in results(matured, arms, proven_before=generation.proven_arm):

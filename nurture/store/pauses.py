@@ -1,0 +1,82 @@
+"""What a person has stopped by hand: everything, a cadence, or a sender. A row that is there acts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, exists, literal, or_, select, update
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.message import GIVE_UP_AFTER, WAITING
+from nurture.store import tables as t
+from nurture.store.database import insert_ignore
+
+ALL = "all"
+
+
+def cadence_scope(name: str) -> str:
+    return f"cadence:{name}"
+
+
+def sender_scope(name: str) -> str:
+    return f"sender:{name}"
+
+
+def pause(connection: Connection, scope: str, *, now: datetime, note: str | None = None) -> bool:
+    """Stop it. False when it is stopped already."""
+    row = insert_ignore(connection, t.pause).values(scope=scope, at=now, note=note).returning(t.pause.c.scope)
+    return connection.scalar(row) is not None
+
+
+def resume(connection: Connection, scope: str, *, now: datetime) -> bool:
+    """Let it go on: who waited for it is looked at now. False: it was not stopped."""
+    if connection.execute(delete(t.pause).where(t.pause.c.scope == scope)).rowcount == 0:
+        return False
+    kind, _, name = scope.partition(":")
+    e = t.enrollment.c
+    stopped = [e.status == EnrollmentStatus.ACTIVE.value]
+    if kind == "cadence":
+        stopped.append(e.cadence == name)
+    if kind != "sender":
+        connection.execute(update(t.enrollment).where(*stopped, e.due_at.is_not(None)).values(due_at=now))
+    let_mail_go(connection, _of_mail(kind, name), now=now)
+    return True
+
+
+def let_mail_go(connection: Connection, of: list[ColumnElement[bool]], *, now: datetime) -> None:
+    """What waited behind a pause is tried as long as if it were new."""
+    m = t.message.c
+    waiting = m.status.in_([status.value for status in WAITING])
+    connection.execute(
+        update(t.message).where(waiting, m.cadence.is_not(None), *of).values(give_up_at=now + GIVE_UP_AFTER)
+    )
+
+
+def _of_mail(kind: str, name: str) -> list[ColumnElement[bool]]:
+    columns: Mapping[str, Any] = {"cadence": t.message.c.cadence, "sender": t.message.c.sender}
+    return [columns[kind] == name] if kind in columns else []
+
+
+def paused_scopes(connection: Connection) -> frozenset[str]:
+    return frozenset(connection.scalars(select(t.pause.c.scope)))
+
+
+def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
+    """Whether nobody moves in this cadence."""
+    return ALL in scopes or cadence_scope(cadence) in scopes
+
+
+def may_go_out(message: Table) -> ColumnElement[bool]:
+    """True of messages that no pause holds back: none by hand, and none in the file of their cadence.
+
+    Mail that is no cadence's (an opt-in, an alert) goes out whatever is stopped, but for a stopped sender.
+    """
+    m, p, s = message.c, t.pause.c, t.cadence_state.c
+    scoped = or_(
+        p.scope == literal("sender:").concat(m.sender),
+        m.cadence.is_not(None) & or_(p.scope == ALL, p.scope == literal("cadence:").concat(m.cadence)),
+    )
+    in_file = exists().where(s.cadence == m.cadence, s.status.in_(["paused", "draft"]))
+    return ~exists().where(scoped) & ~in_file
