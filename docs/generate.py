@@ -68,7 +68,6 @@ def _is_later(name: str, title: str, key: str) -> bool:
     if name == "config":
         return (key,) in NOT_ACTING or any(len(path) > 1 and path[-1] == key and title for path in NOT_ACTING)
     tables: Mapping[tuple[str, str], Any] = {
-        ("cadence", ""): not_yet.CADENCE_KEYS,
         ("lifecycle", ""): not_yet.LIFECYCLE_KEYS,
     }
     return key in tables.get((name, title), {})

@@ -41,10 +41,10 @@ from nurture.engines.stages import QUIET_AFTER, Stages
 from nurture.notify.carrier import Carrier, HttpCarrier
 from nurture.notify.channels import Channel, read_channels
 from nurture.notify.webhook import read_secret
-from nurture.pipeline.advance import Rules
 from nurture.pipeline.deliver import Deliverer, Equipment
 from nurture.pipeline.outgoing import LetterWriter
 from nurture.pipeline.post import PostEquipment, Poster
+from nurture.pipeline.rules import Rules
 from nurture.rehearsal.cadence_tests import Outcome, Scene, empty, lead_zone, moment_of, run_test, scene_files
 from nurture.rehearsal.carrier import InMemoryCarrier
 from nurture.rehearsal.clock import VirtualClock

@@ -11,16 +11,9 @@ from typing import Any
 from nurture.documents.document import Document, Path
 from nurture.documents.finding import Finding
 
-CADENCE_KEYS: Mapping[str, Any] = {"canary": None}
-"""key -> its default."""
 LIFECYCLE_KEYS: Mapping[str, Any] = {"cold": None, "personas": None}
 FORM_KEYS: Mapping[str, Any] = {"embed": False, "variants": None}
 OFFER_KEYS: Mapping[str, Any] = {"codes": None}
-
-
-def unready_in_cadence(document: Document) -> Iterator[Finding]:
-    """What a cadence asks for that this version does not run."""
-    yield from unready_keys(document, (), CADENCE_KEYS)
 
 
 def unready_keys(document: Document, path: Path, keys: Mapping[str, Any]) -> Iterator[Finding]:

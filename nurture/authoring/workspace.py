@@ -23,7 +23,6 @@ from nurture.authoring.not_yet import (
     FORM_KEYS,
     LIFECYCLE_KEYS,
     OFFER_KEYS,
-    unready_in_cadence,
     unready_keys,
 )
 from nurture.authoring.reading import Reading
@@ -165,7 +164,7 @@ def _forms(compiled: Compiled, document: Document) -> None:
 
 def _cadence(compiled: Compiled, stem: str, document: Document) -> None:
     file, findings = validate(document, CadenceFile, may_be_empty=frozenset({"set"}))
-    compiled.findings.extend([*findings, *unready_in_cadence(document)])
+    compiled.findings.extend(findings)
     if file is None:
         return
     settings = compiled.sources.settings

@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, by_hand, content, database, demo, leads, mail, numbers, rehearse, run
+from nurture.cli import author, by_hand, content, database, demo, leads, mail, numbers, rehearse, run, stopping
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -34,6 +34,9 @@ app.command("run")(run.run)
 app.command("demo")(demo.demo)
 app.command("enroll")(by_hand.enroll)
 app.command("exit")(by_hand.exit_)
+app.command("pause")(stopping.pause)
+app.command("resume")(stopping.resume)
+app.command("release")(stopping.release)
 app.command("report")(numbers.report)
 app.command("why")(numbers.why)
 app.add_typer(numbers.spend_app, name="spend")

@@ -8,32 +8,43 @@ from __future__ import annotations
 
 import hashlib
 import quopri
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+import structlog
 from markupsafe import escape
 
 from nurture.content import headers as h
+from nurture.content.assets import AssetFunction
+from nurture.content.attachments import Attachment
+from nurture.content.calendar_entry import FILE as CALENDAR_FILE
+from nurture.content.calendar_entry import CalendarEntry, calendar_part
 from nurture.content.dkim import DkimSigner
+from nurture.content.filters import bounded
 from nurture.content.links import (
     LinkCollector,
     LinkStyle,
     destination,
     encode_url,
     encoded_click_base,
+    html_slot,
 )
-from nurture.content.parts import OUTPUT_LIMIT
-from nurture.content.problems import RenderProblem
+from nurture.content.parts import OUTPUT_LIMIT, Line
+from nurture.content.problems import RenderProblem, TemplateError
 from nurture.content.quoted_printable import encode
-from nurture.content.templates import CompiledTemplate, TemplateLibrary
+from nurture.content.templates import KNOWN_AT_MOST, CompiledTemplate, TemplateLibrary
 
 __all__ = ["Composer", "Letter", "LetterRequest", "LinkStyle", "PlainRequest", "RenderProblem", "compose_plain"]
 
 # quoted-printable never holds "=_", so no body can contain it (RFC 2045, 6.7)
 BOUNDARY = "=_nurture"
+# neither begins with the other: readers compare only the beginning of a line (RFC 2046, 5.1.1); base64 has no "_"
+AROUND = "=_mixed"
 _CONTENT_TYPE = f'multipart/alternative; boundary="{BOUNDARY}"'
 _TEXT_HEAD = (
     f"--{BOUNDARY}\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
@@ -42,6 +53,11 @@ _HTML_HEAD = (
     f"--{BOUNDARY}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
 )
 _END = f"--{BOUNDARY}--\r\n"
+_MIXED_TYPE = f'multipart/mixed; boundary="{AROUND}"'
+_MIXED_HEAD = f"--{AROUND}\r\nContent-Type: {_CONTENT_TYPE}\r\n\r\n"
+_REPLY = re.compile(r"\s*(?:(?:re|aw|sv|antw|rv)(?:\[\d+\])?\s*:\s*)+", re.IGNORECASE)
+
+log = structlog.get_logger()
 _HIDDEN = "display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-size:1px;line-height:1px;mso-hide:all"
 
 
@@ -49,17 +65,22 @@ _HIDDEN = "display:none;max-height:0;max-width:0;overflow:hidden;opacity:0;font-
 class LetterRequest:
     """A letter from a template.
 
-    `subject` and `preheader` are Jinja text. `context` holds what templates may see: mappings `lead` (without blank
-    fields, `custom` inside), `owner`, `sender`, `workspace`, `event`, `offer`, `vars`, and addresses such as
-    `offer_url`; those of `links` are added here. `message_id`, `references` and `list_id` are without angle brackets.
+    `subject`, `preheader` and `vars` are Jinja text. `context` holds what templates may see: mappings `lead` (without
+    blank fields, `custom` inside), `owner`, `sender`, `workspace`, `event`, `offer`, and addresses such as
+    `confirm_url`; those of `links` are added here. `addresses` are made only where the letter speaks of them.
+    `message_id`, `references` and `list_id` are without angle brackets. `base_language` is what a template says that
+    does not tell its language. `thread_subject` is the first subject of the thread that the letter answers in.
     """
 
     template: str
     subject: str
     preheader: str = ""
     language: str = "en"
+    base_language: str = "en"
     per_lead: bool = False
     context: Mapping[str, Any]
+    vars: Mapping[str, str] = field(default_factory=dict)
+    addresses: Mapping[str, Callable[[], str]] = field(default_factory=dict)
     from_name: str
     from_address: str
     reply_to: str | None = None
@@ -72,6 +93,11 @@ class LetterRequest:
     feedback_id: str | None = None
     auto_submitted: bool = False
     references: tuple[str, ...] = ()
+    thread_subject: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    calendar: CalendarEntry | None = None
+    mark: str = ""
+    """Goes before the subject."""
     dkim: Sequence[DkimSigner] = ()
 
 
@@ -106,6 +132,10 @@ class Letter:
     links: tuple[str, ...]
     link_digest: str
     """Names the list of destinations: the same list, the same digest."""
+    language: str = ""
+    """Of the template's file; "" for one that has no language in its name."""
+    files: tuple[str, ...] = ()
+    """What is attached, by name."""
 
     @property
     def html(self) -> str:
@@ -123,33 +153,89 @@ class Composer:
 
     def __init__(self, library: TemplateLibrary) -> None:
         self._library = library
+        self._good: dict[tuple[str, str, bool], CompiledTemplate] = {}
+        self._told: dict[str, str] = {}
+
+    @property
+    def root(self) -> Path:
+        """The workspace that the templates are of."""
+        return self._library.root
+
+    def asset_function(self, base_url: str) -> AssetFunction:
+        """`asset` for the context of letters whose assets are served under this address."""
+        return self._library.asset_function(base_url)
+
+    def line(self, text: str, context: Mapping[str, Any]) -> str:
+        """A subject as a letter with this context has it. Raises RenderProblem or TemplateError."""
+        return h.clean(self._library.line(text).render({**self._library.functions, **context}), h.SUBJECT_LIMIT)
 
     def compose(self, request: LetterRequest) -> Letter:
         """The letter for one lead. Raises RenderProblem (this lead's letter can't be made) or TemplateError."""
         style = request.links
         values = {
-            **request.context,
             **self._library.functions,
+            **request.context,
             "unsubscribe_url": style.unsubscribe_url,
             "preferences_url": style.preferences_url,
+            "_language": html_slot(request.base_language),
         }
-        if style.view_url is not None:
-            values["view_url"] = style.view_url
-        template = self._library.compile(request.template, language=request.language, per_lead=request.per_lead)
+        template = self._template(request)
+        lines = (self._library.line(request.subject), self._library.line(request.preheader))
+        self._add(values, request, template, lines)
         if template.per_lead is not None:
             template = template.per_lead.compiled_for(values)
-        subject = h.clean(self._library.line(request.subject).render(values), h.SUBJECT_LIMIT)
+        subject = _threaded(h.clean(lines[0].render(values), h.SUBJECT_LIMIT), request.thread_subject)
         if not subject:
             raise RenderProblem("the subject is blank")
-        preheader = h.clean(self._library.line(request.preheader).render(values), h.SUBJECT_LIMIT)
+        subject = f"{request.mark}{subject}"
+        preheader = h.clean(lines[1].render(values), h.SUBJECT_LIMIT)
         html, text, links = _rendered(template, values, style, preheader)
+        body, content_type, files = _around(f"{_TEXT_HEAD}{text}{_HTML_HEAD}{html}{_END}", request, subject)
         return Letter(
-            wire=_serialised(request, subject, style.one_click_url, f"{_TEXT_HEAD}{text}{_HTML_HEAD}{html}{_END}"),
+            wire=_serialised(request, subject, style.one_click_url, body, content_type),
             subject=subject,
             preheader=preheader,
             links=links,
             link_digest=link_digest(links),
+            language=template.language,
+            files=files,
         )
+
+    def _template(self, request: LetterRequest) -> CompiledTemplate:
+        """As its files are now; where they are gone or broken, as they last were right in this process.
+
+        A file that is half written, or wrong, must not fail the mail that is under way; `check` and the log say so.
+        """
+        key = (request.template, request.language, request.per_lead)
+        try:
+            found = self._library.compile(request.template, language=request.language, per_lead=request.per_lead)
+        except TemplateError as error:
+            good = self._good.get(key)
+            if good is None:
+                raise
+            if self._told.get(request.template) != str(error):
+                self._told[request.template] = str(error)
+                log.error(
+                    "template_broken", template=request.template, why=str(error), uses="the last one that was right"
+                )
+            return good
+        if self._good.get(key) is not found:
+            if len(self._good) >= KNOWN_AT_MOST:
+                self._good.clear()
+            self._good[key] = found
+            self._told.pop(request.template, None)
+        return found
+
+    def _add(
+        self, values: dict[str, Any], request: LetterRequest, template: CompiledTemplate, lines: tuple[Line, ...]
+    ) -> None:
+        """The addresses that this letter speaks of, and its `vars`."""
+        texts = {name: self._library.line(text) for name, text in request.vars.items()} if request.vars else {}
+        for name, make in request.addresses.items():
+            if name in template.variables or any(name in line.variables for line in (*lines, *texts.values())):
+                values[name] = make()
+        if texts:
+            values["vars"] = {name: bounded(line.render(values)) for name, line in texts.items()}
 
 
 def compose_plain(request: PlainRequest) -> Letter:
@@ -162,7 +248,10 @@ def compose_plain(request: PlainRequest) -> Letter:
     text, html = (encode(part.rstrip("\r\n") + "\n") for part in (request.text, request.html))
     body = f"{_TEXT_HEAD}{text}{_HTML_HEAD}{html}{_END}"
     return Letter(
-        wire=_serialised(request, subject, None, body), subject=subject, links=(), link_digest=link_digest(())
+        wire=_serialised(request, subject, None, body, _CONTENT_TYPE),
+        subject=subject,
+        links=(),
+        link_digest=link_digest(()),
     )
 
 
@@ -217,14 +306,42 @@ _PIXEL = (
 )
 
 
-def _serialised(request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None, body: str) -> bytes:
-    headers = _headers(request, subject, one_click_url)
+def _threaded(subject: str, first: str | None) -> str:
+    """The subject of an answer: the thread's, with "Re: ", unless the step says another one."""
+    if first is None:
+        return subject
+    bare = _REPLY.sub("", first, count=1) if _REPLY.match(first) else first
+    own = _REPLY.sub("", subject, count=1) if _REPLY.match(subject) else subject
+    if own and own.casefold() != bare.casefold():
+        return subject
+    return h.clean(f"Re: {bare}", h.SUBJECT_LIMIT) if bare.strip() else ""
+
+
+def _around(body: str, request: LetterRequest, subject: str) -> tuple[str, str, tuple[str, ...]]:
+    """The letter with its files around it, its type, and the files' names. Raises RenderProblem."""
+    if not request.attachments and request.calendar is None:
+        return body, _CONTENT_TYPE, ()
+    parts = [each.part for each in request.attachments]
+    names = [each.name for each in request.attachments]
+    if request.calendar is not None:
+        parts.append(calendar_part(request.calendar, subject))
+        names.append(CALENDAR_FILE)
+    pieces = [f"{_MIXED_HEAD}{body}", *parts]
+    return f"\r\n--{AROUND}\r\n".join(pieces) + f"\r\n--{AROUND}--\r\n", _MIXED_TYPE, tuple(names)
+
+
+def _serialised(
+    request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None, body: str, content_type: str
+) -> bytes:
+    headers = _headers(request, subject, one_click_url, content_type)
     encoded = body.encode("ascii")
     signatures = [signer.signature(headers, encoded, request.date) for signer in request.dkim]
     return h.header_block([*signatures, *headers]).encode("ascii") + encoded
 
 
-def _headers(request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None) -> list[h.Header]:
+def _headers(
+    request: LetterRequest | PlainRequest, subject: str, one_click_url: str | None, content_type: str
+) -> list[h.Header]:
     to_name = h.clean(request.to_name, h.NAME_LIMIT) if request.to_name else ""
     headers = [
         ("From", h.mailbox(h.clean(request.from_name, h.NAME_LIMIT), request.from_address, "From")),
@@ -236,7 +353,8 @@ def _headers(request: LetterRequest | PlainRequest, subject: str, one_click_url:
     if request.reply_to is not None:
         headers.append(("Reply-To", h.checked_address(request.reply_to)))
     if request.references:
-        identifiers: Sequence[str] = [h.message_id_value(each) for each in request.references[-20:]]
+        kept = request.references[:1] + request.references[1:][-19:]
+        identifiers: Sequence[str] = [h.message_id_value(each) for each in kept]
         headers += [("In-Reply-To", identifiers[-1]), ("References", "\r\n ".join(identifiers))]
     if request.list_id is not None:
         headers.append(("List-Id", f"<{h.token_value(request.list_id, 'List-Id')}>"))
@@ -247,7 +365,7 @@ def _headers(request: LetterRequest | PlainRequest, subject: str, one_click_url:
         headers.append(("Feedback-ID", h.token_value(request.feedback_id, "Feedback-ID")))
     if request.auto_submitted:
         headers.append(("Auto-Submitted", "auto-generated"))
-    return [*headers, ("MIME-Version", "1.0"), ("Content-Type", _CONTENT_TYPE)]
+    return [*headers, ("MIME-Version", "1.0"), ("Content-Type", content_type)]
 
 
 def _decoded(wire: bytes, head: str, end: str) -> str:

@@ -41,7 +41,6 @@ class LinkStyle:
     unsubscribe_url: str
     preferences_url: str
     one_click_url: str | None = None
-    view_url: str | None = None
     utm: tuple[tuple[str, str], ...] = ()
     own_domains: frozenset[str] = field(default_factory=frozenset)
 

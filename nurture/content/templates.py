@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from nurture.content.assembly import (
     text_to_jinja,
     written_text_to_jinja,
 )
+from nurture.content.assets import AssetFunction, Assets
 from nurture.content.inspection import Objection, inspect, parse
 from nurture.content.links import html_slot, printed, text_slot
 from nurture.content.mjml_compiler import MjmlCompiler, shared_compiler
@@ -39,18 +40,22 @@ from nurture.content.pasting import UNTYPED, Pasted, paste
 from nurture.content.per_lead import PerLead, guarded_mjml
 from nurture.content.problems import TemplateError
 from nurture.content.quoted_printable import encode
-from nurture.content.sandbox import LetterEnvironment, bounded_range
+from nurture.content.sandbox import EXPR_CLOSE, EXPR_OPEN, LetterEnvironment, bounded_range
 from nurture.content.slots import JinjaTag, Sentinels, Unclosed, blanked, jinja_tags, replaced
 from nurture.content.text_part import text_of_html
 
 __all__ = ["CompiledTemplate", "Line", "TemplateError", "TemplateLibrary"]
 
 Stamps = dict[str, tuple[int, int]]
-"""What the files that a template was read from looked like, those included that were looked for and not there."""
+"""What the files that a template was read from looked like, and the folder, where others may appear."""
 
 # of a rendered template: controls that XML has no place for, and what UNTYPED keeps out of templates
 _UNREADABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|{UNTYPED.pattern}")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*\Z")
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,4}\Z")
+_UNSAID = 'lang="und"'
+"""What MJML writes where `<mjml lang="…">` does not say it."""
+KNOWN_AT_MOST = 5_000
+"""Templates by language as leads say it; leads may say anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,8 @@ class CompiledTemplate:
     text: Part
     html_source: str
     """The compiled HTML, slots still in it: for lint, and for its size."""
+    language: str = ""
+    """Of its file; "" for one that has no language in its name."""
     per_lead: PerLead | None = None
     """Compiles it for one lead; `html` and `text` are then of no use."""
 
@@ -86,15 +93,16 @@ class TemplateLibrary:
         *,
         names: TemplateNames | None = None,
         compiler: MjmlCompiler | None = None,
-        asset: Callable[[str], str] | None = None,
         recheck_seconds: float = 1.0,
     ) -> None:
-        """`asset` turns the name of a file in `assets/` into its address; without it there are no assets.
+        """Of a workspace's `templates/email`; its `assets/` lie beside `templates/`.
 
         Whether files changed is looked up at most every `recheck_seconds`: asking the disk for every letter costs as
         much as the letter where other threads wait for the interpreter.
         """
         self._folder = folder
+        self.root = folder.parent.parent
+        self._assets = Assets(self.root)
         self._names = names or TemplateNames()
         self._compiler = compiler or shared_compiler()
         self._lock = threading.RLock()
@@ -106,7 +114,7 @@ class TemplateLibrary:
             "_style": style_value,
             "_style_text": style_text,
             "_source": source_address,
-            **({} if asset is None else {"asset": _Asset(asset)}),
+            "asset": self.asset_function("https://mail.example"),
         }
         self._html = self._environment(autoescape=True, slot=html_slot, literal=encode, own_delimiters=True)
         self._text = self._environment(autoescape=False, slot=text_slot, literal=encode, own_delimiters=True)
@@ -117,6 +125,10 @@ class TemplateLibrary:
 
     # --- what others ask
 
+    def asset_function(self, base_url: str) -> AssetFunction:
+        """`asset` for letters whose assets are served under this address; `functions` has one for trying letters."""
+        return AssetFunction(lambda name: f"{base_url}{self._assets.path_of(name)}")
+
     def compile(self, name: str, *, language: str | None = None, per_lead: bool = False) -> CompiledTemplate:
         """The template of this name, in the language if there is one. Raises TemplateError."""
         key = (name, language or "", per_lead)
@@ -125,12 +137,14 @@ class TemplateLibrary:
             return known.template
         with self._lock:
             compiled, stamps = self._compile(name, language, per_lead)
+            if len(self._compiled) >= KNOWN_AT_MOST:
+                self._compiled.clear()
             self._compiled[key] = _Known(template=compiled, stamps=stamps, looked_at=monotonic())
             return compiled
 
     def variables(self, name: str, *, language: str | None = None) -> frozenset[str]:
         """The dotted names that a template uses, its text override's included. Raises TemplateError."""
-        file = self._file(name, language)[0]
+        file = self._file(name, language)
         pasted = paste(self._folder, file)
         found = self._inspected(pasted)[1]
         override = self._text_file(file)
@@ -160,9 +174,10 @@ class TemplateLibrary:
         return LetterEnvironment(held=_escaped if forms["autoescape"] else printed, **forms)
 
     def _compile(self, name: str, language: str | None, per_lead: bool) -> tuple[CompiledTemplate, Stamps]:
-        file, looked_for = self._file(name, language)
+        folder = str((self._folder / name).parent)
+        stamps = {folder: _stamp(folder)}
+        file = self._file(name, language)
         override = self._text_file(file)
-        stamps = {str(path): _stamp(str(path)) for path in (*looked_for, (self._folder / file).with_suffix(".txt"))}
         pasted = paste(self._folder, file)
         text = paste(self._folder, override) if override else None
         read = {**pasted.files, **(text.files if text else {})}
@@ -189,6 +204,7 @@ class TemplateLibrary:
             html=empty,
             text=empty,
             html_source="",
+            language=language_of(file),
             per_lead=PerLead(
                 mjml=mjml, file=file, compile_written=lambda written: self._compile_written(name, file, written, text)
             ),
@@ -220,10 +236,8 @@ class TemplateLibrary:
         def refuse(tag: JinjaTag | None, message: str) -> TemplateError:
             return pasted.error(tag.start if tag else 0, message)
 
-        variant = pasted.place(0).file.removesuffix(".mjml").partition(".")[2]
-        if variant:
-            html = html.replace('lang="und"', f'lang="{variant}"')  # where <mjml lang> does not say it
-        html_source = first + html_to_jinja(html, sentinels, refuse)
+        said = language_of(pasted.place(0).file) or f"{EXPR_OPEN} _language {EXPR_CLOSE}"
+        html_source = first + html_to_jinja(html, sentinels, refuse).replace(_UNSAID, f'lang="{said}"')
         if text is None:
             text_source = first + text_to_jinja(text_of_html(html, sentinels.pattern), sentinels, refuse)
             text_variables: frozenset[str] = frozenset()
@@ -236,6 +250,7 @@ class TemplateLibrary:
             html=self._part(self._html, html_source, pasted),
             text=self._part(self._text, text_source, pasted),
             html_source=html_source,
+            language=language_of(pasted.place(0).file),
         )
 
     def _override(self, text: Pasted) -> tuple[str, frozenset[str]]:
@@ -264,15 +279,22 @@ class TemplateLibrary:
         except (Objection, JinjaError, SyntaxError, RecursionError, MemoryError) as error:
             raise pasted.error(0, f"the template can't be compiled: {error}") from None
 
-    def _file(self, name: str, language: str | None) -> tuple[str, list[Path]]:
-        """The file for a language (`x.de-at.mjml`, `x.de.mjml`, `x.mjml`), and all that were looked for before it."""
-        looked_for = []
-        for suffix in _languages(language):
-            file = f"{name}{suffix}.mjml"
-            path = self._folder / file
-            looked_for.append(path)
-            if path.is_file():
-                return file, looked_for
+    def _file(self, name: str, language: str | None) -> str:
+        """The file for a language: of `de-AT` `x.de-AT.mjml`, else `x.de.mjml`, else `x.mjml`, in any case."""
+        plain = self._folder / f"{name}.mjml"
+        tags = languages_of(language)
+        if tags and plain.parent.is_dir():
+            prefix = f"{plain.stem}."
+            translated = {
+                _tag(language_of(path.name)): path.name
+                for path in sorted(plain.parent.glob("*.mjml"), reverse=True)
+                if path.name.startswith(prefix) and language_of(path.name)
+            }
+            found = next((translated[tag] for tag in tags if tag in translated), None)
+            if found is not None:
+                return (Path(name).parent / found).as_posix()
+        if plain.is_file():
+            return f"{name}.mjml"
         known = ", ".join(self.names()[:12])
         message = f'there is no template "{name}"{nearest(name, self.names())}' + (
             f" (there are {known})" if known else ""
@@ -300,18 +322,6 @@ class TemplateLibrary:
             raise pasted.error_on_line(error.line, error.word, error.message) from None
 
 
-class _Asset:
-    """`asset("hero.png")` in a template: one of the two functions it may call."""
-
-    callable_from_templates = True
-
-    def __init__(self, address: Callable[[str], str]) -> None:
-        self._address = address
-
-    def __call__(self, name: Any) -> str:
-        return self._address(printed(name))
-
-
 def _escaped(value: Any) -> str:
     return str(value) if type(value) is Markup else str(escape(printed(value)))
 
@@ -325,9 +335,18 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _languages(language: str | None) -> list[str]:
+def languages_of(language: str | None) -> list[str]:
+    """The tags that a language is looked up by, the nearest first: of `de_AT` `de-at` and `de`; none for nonsense."""
     if not language or not _LANGUAGE.match(language):
-        return [""]
-    tag = language.lower().replace("_", "-")
-    primary = tag.split("-")[0]
-    return [f".{tag}", *([f".{primary}"] if primary != tag else []), ""]
+        return []
+    parts = _tag(language).split("-")
+    return ["-".join(parts[:count]) for count in range(len(parts), 0, -1)]
+
+
+def language_of(file: str) -> str:
+    """The language in a file's name: `de` of `letter.de.mjml`, "" of `letter.mjml`."""
+    return file.rpartition("/")[2].removesuffix(".mjml").partition(".")[2]
+
+
+def _tag(language: str) -> str:
+    return language.lower().replace("_", "-")

@@ -23,6 +23,10 @@ class Purpose(StrEnum):
     ALERT = "a"
     REP = "r"
     VISITOR = "v"
+    WEB = "w"
+    """A mail in the browser."""
+    KEEP = "k"
+    """Who was quiet says: keep me."""
 
 
 class Tokens:

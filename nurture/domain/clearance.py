@@ -7,11 +7,11 @@ waited so long that others took theirs meanwhile.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from nurture.domain.enrollment import EnrollmentStatus
-from nurture.domain.message import MessageKind
+from nurture.domain.message import MessageKind, MessageStatus
 from nurture.domain.reasons import Reason
 
 PAUSED_LOOK = timedelta(minutes=10)
@@ -22,6 +22,7 @@ class Waiting:
     """A message that is due, with what it depends on now.
 
     `opens_at`: its window's next opening (now, if open). `free_at`: when the frequency caps have room for it.
+    `expires_at`: what its step's `expires` says; from then on it is not sent, whatever held it.
     """
 
     kind: MessageKind
@@ -36,6 +37,7 @@ class Waiting:
     hold_until: datetime | None
     opens_at: datetime | None
     free_at: datetime
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +53,14 @@ class NotNow:
 
 @dataclass(frozen=True, kw_only=True)
 class Never:
-    """`failed` where the time to send is over, `canceled` where nobody wants it any more."""
+    """`failed` where the time to send is over, `canceled` or `skipped_expired` where nobody wants it any more."""
 
     code: Reason
     why: str
+
+    @property
+    def status(self) -> MessageStatus:
+        return MessageStatus.FAILED if self.code is Reason.FAILED else MessageStatus.CANCELED
 
 
 # While one of these holds a message back, no time to deliver it passes.
@@ -69,6 +75,8 @@ def clear(message: Waiting, now: datetime) -> Go | NotNow | Never:
     is_over = message.give_up_at is not None and message.give_up_at <= now
     if is_over and (isinstance(decided, Go) or (isinstance(decided, NotNow) and decided.code not in HOLDS_BACK)):
         return Never(code=Reason.FAILED, why="given up: it could not be delivered in time")
+    if isinstance(decided, NotNow) and message.expires_at is not None:
+        return replace(decided, until=min(decided.until, message.expires_at))  # then the cadence goes on without it
     return decided
 
 
@@ -87,12 +95,16 @@ def _wanted(message: Waiting, now: datetime) -> Go | NotNow | Never:
 def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
     if not message.consented:
         return Never(code=Reason.CANCELED, why="no consent in force")
+    is_paused = message.enrollment_status is EnrollmentStatus.PAUSED
+    runs = message.enrollment_status is EnrollmentStatus.ACTIVE and message.is_awaited
+    if not (runs or is_paused or message.is_resent):
+        return Never(code=Reason.CANCELED, why="its enrollment has ended")
+    if message.expires_at is not None and message.expires_at <= now:
+        return Never(code=Reason.SKIPPED_EXPIRED, why=f"expired at {message.expires_at.isoformat()}")
     if message.is_resent:
         return Go()
-    if message.enrollment_status is EnrollmentStatus.PAUSED:
+    if is_paused:
         return NotNow(until=now + PAUSED_LOOK, code=Reason.PAUSED)
-    if message.enrollment_status is not EnrollmentStatus.ACTIVE or not message.is_awaited:
-        return Never(code=Reason.CANCELED, why="its enrollment has ended")
     if message.transactional:
         return Go()
     if message.hold_until is not None and message.hold_until > now:

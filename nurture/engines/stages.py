@@ -11,13 +11,14 @@ from datetime import datetime
 
 from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
-from nurture.pipeline.advance import AdvanceReport, Rules, advance
+from nurture.pipeline.advance import AdvanceReport, advance
 from nurture.pipeline.deliver import Deliverer, DeliverReport, Equipment
 from nurture.pipeline.enroll import Admission, EnrollReport, enroll, take_up_cadences
 from nurture.pipeline.hand_over import HandOverReport, hand_over
 from nurture.pipeline.maintain import maintain
 from nurture.pipeline.post import PostEquipment, Poster, PostReport
 from nurture.pipeline.react import ReactReport, react
+from nurture.pipeline.rules import Rules
 from nurture.store.database import Database
 from nurture.store.segments import Asking
 

@@ -31,6 +31,7 @@ from nurture.domain.problem import Problem
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import MoveKind, Stage, is_forward
 from nurture.domain.timing import end_of_wait
+from nurture.pipeline.rules import Say
 from nurture.pipeline.walker import Walker
 from nurture.store.alerts import raise_alert
 from nurture.store.cadences import current_cadences
@@ -43,7 +44,6 @@ from nurture.store.stages import move_stage
 from nurture.store.suppressions import suppress_all
 from nurture.store.tasks import NewTask, open_tasks
 
-Say = Callable[[str, Mapping[str, Any]], str]
 Doing = tuple[Walker, Any]
 """A walker and the step that it does."""
 GONE_COLD = "cold"

@@ -37,6 +37,7 @@ from nurture.domain.clearance import HOLDS_BACK, Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
+from nurture.pipeline.material import Material
 from nurture.pipeline.outgoing import LetterWriter, Outgoing, RenderFailed
 from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
@@ -86,6 +87,8 @@ class Claimed:
     epoch: int
     header: str
     server: str
+    material: Material
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,15 +207,16 @@ class Deliverer:
                     if row.blocked_by != code.value:  # told once, not at every look
                         blocks[row.id] = code.value
                         decisions += _decision(row, code, now, {"until": until.isoformat()})
-                case Never(code=code, why=why):
-                    over[(MessageStatus(code.value), why)].append(row.id)
-                    decisions += _decision(row, code, now, {"why": why})
+                case Never(code=code, why=why) as never:
+                    over[(never.status, why)].append(row.id)
+                    decisions += _decision(row, code, now, _detail(why, waiting[row.id].expires_at, code))
         for (status, why), ids in over.items():
             give_up(connection, ids, status, why=why, now=now)
             self._counts[status.value] += len(ids)
         postpone(connection, moments)
         tell_blocks(connection, blocks)
         record_decisions(connection, decisions)
+        materials = self._letters.gather(connection, list(going.values()))
         headers = {row_id: self._letters.message_id(row) for row_id, row in going.items()}
         lease = Lease(owner=self._owner, until=now + LEASE)
         return [
@@ -221,6 +225,8 @@ class Deliverer:
                 epoch=going[row_id].lease_epoch + 1,
                 header=going[row_id].message_id or headers[row_id],
                 server=self._letters.server_of(going[row_id]),
+                material=materials[row_id],
+                expires_at=waiting[row_id].expires_at,
             )
             for row_id in claim(connection, headers, lease)
         ]
@@ -316,8 +322,12 @@ class Deliverer:
     # --- 2, 3, 4: one attempt
 
     async def _attempt(self, server: Server, claimed: Claimed, commits: GroupCommit) -> Outcome | None:
+        if claimed.expires_at is not None and claimed.expires_at <= self._clock():
+            return self._deferred(
+                claimed, ReplyClass.SOFT, "its time ended while it stood in line", until=self._clock()
+            )
         try:
-            outgoing = self._letters.write(claimed.row, claimed.header)
+            outgoing = self._letters.write(claimed.row, claimed.header, claimed.material)
         except RenderFailed as error:
             return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
         try:
@@ -447,6 +457,12 @@ def _moved_along(row: Any, until: datetime, code: Reason, now: datetime) -> date
     if code in HOLDS_BACK:
         return give_up_at + (until - due_at)
     return give_up_at + (until - now) if until - now > A_NIGHT else give_up_at
+
+
+def _detail(why: str, expires_at: datetime | None, code: Reason) -> dict[str, Any]:
+    if code is Reason.SKIPPED_EXPIRED and expires_at is not None:
+        return {"expired_at": expires_at.isoformat()}
+    return {"why": why}
 
 
 def _decision(row: Any, code: Reason, now: datetime, detail: dict[str, Any]) -> list[NewDecision]:

@@ -6,7 +6,7 @@ One query a cadence finds them; the unique key (lead, cadence, run) makes a seco
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection, func, select
@@ -28,6 +28,7 @@ from nurture.store.database import Database
 from nurture.store.entries import Entrant, candidates, enter, room_in_limit, segment_clause, within_accounts
 from nurture.store.pauses import is_stopped, paused_scopes
 from nurture.store.segments import Asking
+from nurture.store.trials import room_in_trial
 
 BATCH = 2000
 
@@ -80,11 +81,35 @@ def enroll(*, database: Database, admission: Admission, asking: Asking) -> Enrol
                 _remember_who_is_there(connection, state, admission.vocabulary, asking)
         if not _is_cleared(database, state, admission, asking):
             continue
-        while entered := _enroll_batch(database, state, admission, asking):
-            count += entered.made
-            if entered.last:
-                break
+        count += _try_change(database, state, admission, asking)
+        count += _enroll_all(database, state, admission, asking)
     return EnrollReport(enrolled=count)
+
+
+def _try_change(database: Database, state: InForce, admission: Admission, asking: Asking) -> int:
+    """The first leads who enter after a change with `canary:` go by it."""
+    trial = state.trial
+    if trial is None or trial.is_stopped:
+        return 0
+    with database.reading() as connection:
+        room = room_in_trial(connection, trial)
+    tried = replace(state, version=trial.version, cadence=trial.cadence)
+    return _enroll_all(database, tried, admission, asking, most=room)
+
+
+def _enroll_all(
+    database: Database, state: InForce, admission: Admission, asking: Asking, *, most: int | None = None
+) -> int:
+    count = 0
+    while most is None or count < most:
+        limit = BATCH if most is None else min(BATCH, most - count)
+        entered = _enroll_batch(database, state, admission, asking, limit=limit)
+        if entered is None:
+            break
+        count += entered.made
+        if entered.last:
+            break
+    return count
 
 
 def _is_open(cadence: Cadence, asking: Asking) -> bool:
@@ -132,12 +157,14 @@ class _Batch:
     last: bool
 
 
-def _enroll_batch(database: Database, state: InForce, admission: Admission, asking: Asking) -> _Batch | None:
+def _enroll_batch(
+    database: Database, state: InForce, admission: Admission, asking: Asking, *, limit: int = BATCH
+) -> _Batch | None:
     """None where nobody is left."""
     cadence = state.cadence
     with database.reading() as connection:
         room = room_in_limit(connection, cadence, now=asking.now)
-        limit = BATCH if room is None else min(BATCH, room)
+        limit = limit if room is None else min(limit, room)
         query = candidates(cadence, admission.vocabulary, asking, taken_up_at=state.first_taken_up_at).limit(limit)
         rows = connection.execute(query).all() if limit else []
     if not rows:

@@ -1,7 +1,7 @@
 """What `deliver` sends: a message row becomes the bytes on the wire, by its kind. No SMTP, no commit happens here.
 
-Whatever rendering needs from the database is read once for a whole claim (`prepare`), so that writing one letter is
-pure computation.
+Whatever rendering needs from the database is read once for a whole claim (`prepare`, `gather`), so that writing one
+letter is pure computation. A letter that can't be written is that letter's fault alone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from email.utils import parseaddr
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import structlog
 from sqlalchemy import Connection
 
 from nurture.calendar import Calendar
+from nurture.content.assets import AssetFunction
+from nurture.content.attachments import read_attachments
 from nurture.content.dkim import DkimSigner
 from nurture.content.letters import (
     Composer,
@@ -30,22 +33,36 @@ from nurture.content.letters import (
 )
 from nurture.content.templates import TemplateError
 from nurture.content.tokens import Purpose, Tokens
-from nurture.domain.cadence import Cadence, Email, Window
+from nurture.domain.cadence import Cadence, Email, Tracking
 from nurture.domain.clearance import Waiting
-from nurture.domain.decide import window_zone
-from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.forms import Form, Offer
 from nurture.domain.message import MessageKind
-from nurture.domain.timing import caps_free_at, next_opening, zone_of
+from nurture.domain.problem import Problem
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
+from nurture.pipeline.last_look import LastLook
+from nurture.pipeline.material import Material, Wants, gather
+from nurture.pipeline.step_letter import (
+    Modes,
+    Organizer,
+    calendar_entry,
+    is_tracked,
+    modes_of,
+    saying,
+    thread_of,
+)
 from nurture.settings import Settings
 from nurture.store.cadences import load_versions
-from nurture.store.enrollments import sends_besides
 from nurture.store.lead_facts import LEAD_FIELDS, lead_view
-from nurture.store.suppressions import suppressed_among
+from nurture.store.letter_facts import EarlierMail
 
 UTM_SLOT = re.compile(r"\{(cadence|step|variant)\}")
+
+
+# what odd data of one letter raises; anything else (memory, the disk) may pass, so it is tried again
+_ODD_DATA = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+
+log = structlog.get_logger()
 
 
 class RenderFailed(Exception):
@@ -88,10 +105,6 @@ def _mailers(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) ->
     return mailers
 
 
-def _takes_a_place(row: Any) -> bool:
-    return row.kind == MessageKind.STEP.value and row.transactional is None and row.resent_at is None
-
-
 class LetterWriter:
     """Writes letters for one workspace. `prepare` before `waiting` and `write`."""
 
@@ -113,95 +126,56 @@ class LetterWriter:
         self._offers = offers
         self._composer = composer
         self._tokens = tokens
-        self._calendar = calendar
         self._clock = clock
         self._header_key = header_key
         self._mailers = _mailers(self._settings, signers)
-        self._zone = ZoneInfo(self._settings.workspace.timezone)
         self._public = self._settings.workspace.public_url.rstrip("/")
         self._cadences: dict[str, Cadence] = {}
-        self._alerts: dict[int, AlertMail | None] = {}
+        self._look = LastLook(settings, calendar)
+        self._asset: AssetFunction = composer.asset_function(self._public)
+        self._wants = Wants(
+            step_of=self.step_of, zone_of=self._look.zone, asks_consent=self._asks_consent, alert_of=self._alert
+        )
 
     # --- once a claim
 
     def prepare(self, connection: Connection, rows: Sequence[Any]) -> None:
-        """Read what these rows need beyond themselves: cadence versions, and the alerts of mail to reps."""
+        """Read the cadence versions that these rows are of; one that is not there fails its own letters alone."""
         wanted = {row.version for row in rows if row.version is not None} - set(self._cadences)
-        self._cadences.update(load_versions(connection, wanted))
-        for row in rows:
-            if row.kind == MessageKind.ALERT.value:
-                self._alerts[row.id] = self._alert(connection, row)
-
-    def _alert(self, connection: Connection, row: Any) -> AlertMail | None:
-        try:
-            return alert_letter(
-                connection,
-                row.payload["alert"],
-                settings=self._settings,
-                tokens=self._tokens,
-                base_url=self._public,
-                now=self._clock(),
-            )
-        except LookupError:
-            return None  # erased meanwhile
+        if wanted:
+            self._cadences.update(load_versions(connection, wanted))
 
     def waiting(self, connection: Connection, rows: Sequence[Any], now: datetime) -> dict[int, Waiting]:
         """What each message depends on now, for the last look before an attempt."""
-        keys = sorted({row.lead_email_key for row in rows if row.lead_email_key is not None})
-        suppressed = suppressed_among(connection, keys)
-        free = self._free_at(connection, rows, now)
-        return {row.id: self._waiting(row, suppressed, free.get(row.id, now), now) for row in rows}
+        return self._look.waiting(connection, rows, self.step_of, now)
 
-    def _free_at(self, connection: Connection, rows: Sequence[Any], now: datetime) -> dict[int, datetime]:
-        """When the frequency caps have room for the messages that waited so long that their place is gone."""
-        caps = self._settings.limits.per_lead
-        if not caps:
-            return {}
-        place_gone = now - min(cap.within for cap in caps)
-        late = {row.id: row.lead_id for row in rows if row.created_at <= place_gone and _takes_a_place(row)}
-        if not late:
-            return {}
-        sends = sends_besides(connection, late, since=now - max(cap.within for cap in caps))
-        free: dict[int, datetime] = {}
-        for message_id, lead_id in late.items():
-            free[message_id], _ = caps_free_at(caps, sends[message_id], now)
-            if free[message_id] <= now:  # it goes now, so that others of this lead's wait
-                for other in (each for each, lead in late.items() if lead == lead_id and each != message_id):
-                    sends[other].append(now)
-        return free
+    def gather(self, connection: Connection, rows: Sequence[Any]) -> dict[int, Material]:
+        """What these letters need beyond their rows: events, threads, dates, alerts. message row -> its material."""
+        return gather(connection, rows, self._wants)
 
-    def _waiting(self, row: Any, suppressed: Mapping[str, str], free_at: datetime, now: datetime) -> Waiting:
-        kind = MessageKind(row.kind)
-        consented = row.lead_consented_at is not None and (
-            row.lead_consent_until is None or row.lead_consent_until > now
+    def step_of(self, row: Any) -> tuple[Cadence, Email] | None:
+        """The step that this row is of; None where its version has no such step that sends."""
+        cadence = self._cadences.get(row.version)
+        step = cadence.steps.get(row.step) if cadence is not None else None
+        return (cadence, step) if cadence is not None and isinstance(step, Email) else None
+
+    def _asks_consent(self, cadence: Cadence) -> bool:
+        modes = self._modes(cadence.track)
+        return "consent" in (modes.opens, modes.clicks)
+
+    def _modes(self, track: Tracking) -> Modes:
+        tracking = self._settings.tracking
+        return modes_of(track, opens=tracking.opens, clicks=tracking.clicks)
+
+    def _alert(self, connection: Connection, row: Any) -> AlertMail:
+        return alert_letter(
+            connection,
+            row.payload["alert"],
+            settings=self._settings,
+            tokens=self._tokens,
+            base_url=self._public,
+            now=self._clock(),
         )
-        status = row.enrollment_status
-        return Waiting(
-            kind=kind,
-            transactional=row.transactional is not None,
-            give_up_at=row.give_up_at,
-            suppressed=suppressed.get(row.lead_email_key) if row.lead_email_key is not None else None,
-            consented=consented,
-            enrollment_status=EnrollmentStatus(status) if status is not None else None,
-            is_awaited=row.awaited_message == row.id,
-            is_resent=row.resent_at is not None,
-            hold_until=row.lead_hold_until,
-            opens_at=self._opens_at(row, now) if kind is MessageKind.STEP else now,
-            free_at=free_at,
-        )
-
-    def _opens_at(self, row: Any, now: datetime) -> datetime | None:
-        window = self._window(row)
-        if window is None or window.any_time:
-            return now
-        lead_zone = zone_of(row.lead_timezone, row.lead_country, self._zone.key)
-        zone = window_zone(window, lead=lead_zone, workspace=self._zone)
-        return next_opening(window, now, zone=zone, is_holiday=self._calendar.is_holiday(row.lead_country))
-
-    def _window(self, row: Any) -> Window | None:
-        cadence = self._cadences[row.version]
-        step = cadence.steps.get(row.step)
-        return step.window or cadence.window if isinstance(step, Email) else None
 
     # --- once a message
 
@@ -213,12 +187,15 @@ class LetterWriter:
     def server_of(self, row: Any) -> str:
         return self._sender(row).smtp
 
-    def write(self, row: Any, header: str) -> Outgoing:
+    def write(self, row: Any, header: str, material: Material) -> Outgoing:
         """The letter of this row. Raises RenderFailed."""
         try:
-            letter = self._letter(row, header)
-        except (RenderProblem, TemplateError) as error:
+            letter = self._letter(row, header, material)
+        except (RenderProblem, TemplateError, Problem) as error:
             raise RenderFailed(str(error)) from None
+        except _ODD_DATA as error:
+            log.exception("letter_not_written", message=row.id)
+            raise RenderFailed(f"a mistake inside nurture: {type(error).__name__}") from None
         return Outgoing(
             envelope_from=self._sender(row).address,
             to=row.to_address,
@@ -228,58 +205,138 @@ class LetterWriter:
             links=letter.links,
         )
 
-    def proof(self, cadence: Cadence, row: Any, header: str, *, mark: str = "") -> Letter:
+    def proof(
+        self, cadence: Cadence, row: Any, header: str, *, material: Material | None = None, mark: str = ""
+    ) -> Letter:
         """A step's letter for eyes only, of a row that is in no table: its links are the author's own, and its way out
-        is nobody's (the row's id is 0). `mark` goes before the subject. Raises RenderProblem, TemplateError.
+        is nobody's (the row's id is 0). `mark` goes before the subject. Raises RenderProblem, TemplateError, Problem.
         """
         self._cadences[row.version] = cadence
-        request = self._step_request(row, header)
-        links = replace(request.links, click_base=None, open_url=None, utm=())
-        return self._composer.compose(replace(request, subject=mark + request.subject, links=links))
+        request = self._step_request(row, header, material or Material())
+        return self._composer.compose(replace(untracked(request), mark=mark))
+
+    def page(self, row: Any, material: Material) -> str:
+        """The letter of a message that went out, as a page: nothing in it is tracked, nothing is attached.
+
+        Raises RenderFailed for what can't be shown.
+        """
+        kind = MessageKind(row.kind)
+        try:
+            if kind is MessageKind.STEP:
+                request = self._step_request(row, row.message_id or "shown@nurture", material)
+            elif kind is MessageKind.DELIVERY:
+                request = self._delivery_request(row, row.message_id or "shown@nurture")
+            else:
+                raise RenderFailed(f"a {kind.value} is not shown as a page")
+            return self._composer.compose(replace(untracked(request), attachments=(), calendar=None, dkim=())).html
+        except (RenderProblem, TemplateError, Problem, *_ODD_DATA) as error:
+            raise RenderFailed(str(error)) from None
+
+    def earlier_of(self, cadence: Cadence, row: Any, material: Material) -> list[EarlierMail]:
+        """For a proof: the mail before this one in the file, as if it had been sent to this lead; its subject alone."""
+        before = [step for step in cadence.steps.values() if isinstance(step, Email)]
+        keys = [step.key for step in before]
+        mails = []
+        for step in before[: keys.index(row.step)]:
+            arm = row.variant if row.variant in step.subjects else next(iter(step.subjects))
+            said = saying(step, arm or "", row.lead_language or self._settings.workspace.language)
+            subject = self._composer.line(said.subject, self._context(row, {"event": material.event}))
+            mails.append(EarlierMail(step=step.key, header=f"{step.key}@{self._sender(row).domain}", subject=subject))
+        return mails
+
+    def sender_for(self, name: str, owner: str | None) -> str:
+        """The sender that a step's or cadence's `sender` means for a lead of this owner."""
+        if name != "owner":
+            return name
+        rep = self._settings.reps.get(owner) if owner else None
+        return (rep.sender if rep is not None else None) or self._settings.sending.sender
+
+    def zone_of(self, row: Any) -> ZoneInfo:
+        """The lead's zone."""
+        return self._look.zone(row)
 
     def mailer_of(self, row: Any) -> Mailer:
         """Who this row's letter is from."""
         return self._sender(row)
 
-    def _letter(self, row: Any, header: str) -> Letter:
+    def _letter(self, row: Any, header: str, material: Material) -> Letter:
+        if material.problem is not None:
+            raise RenderFailed(material.problem)
         match MessageKind(row.kind):
             case MessageKind.STEP:
-                return self._composer.compose(self._step_request(row, header))
+                return self._composer.compose(self._step_request(row, header, material))
             case MessageKind.DELIVERY:
                 return self._composer.compose(self._delivery_request(row, header))
             case MessageKind.CONFIRMATION:
                 return self._confirmation(row, header)
             case MessageKind.ALERT:
-                alert = self._alerts.pop(row.id, None)
+                alert = material.alert
                 if alert is None:
                     raise RenderFailed("the alert is no longer there")
                 return self._plain(row, header, subject=alert.subject, text=alert.text, html=alert.html)
 
     # --- requests, by kind
 
-    def _step_request(self, row: Any, header: str) -> LetterRequest:
-        cadence = self._cadences[row.version]
-        step = cadence.steps.get(row.step)
-        if not isinstance(step, Email) or (row.variant or "") not in step.subjects:
+    def _step_request(self, row: Any, header: str, material: Material) -> LetterRequest:
+        of, arm = self.step_of(row), row.variant or ""
+        if of is None or arm not in of[1].subjects:
             raise RenderFailed(f"step {row.step} of {row.cadence} no longer sends this")
-        marketing = row.transactional not in ("confirmation", "delivery")
-        return self._request(
+        cadence, step = of
+        said = saying(step, arm, row.lead_language or self._settings.workspace.language)
+        offer = self._offers.get(row.lead_offer) if row.lead_offer else None
+        request = self._request(
             row,
             header,
-            template=step.template,
-            subject=step.subjects[row.variant or ""],
-            preheader=step.preheader,
+            template=said.template,
+            subject=said.subject,
+            preheader=said.preheader,
             per_lead=step.per_lead,
-            one_click=marketing,
+            one_click=row.transactional not in ("confirmation", "delivery"),
             list_name=cadence.topic or cadence.name,
-            context={},
+            context={"event": material.event, "offer": _offer_view(offer)},
+            modes=self._modes(cadence.track),
+            agreed=material.agreed,
+        )
+        if offer is not None:
+            offer_url = {"offer_url": lambda: self._offer_url(row, offer)}
+            request = replace(request, addresses={**request.addresses, **offer_url})
+        return self._with_more(request, row, cadence, step, said.vars, material) if _says_more(step) else request
+
+    def _with_more(
+        self,
+        request: LetterRequest,
+        row: Any,
+        cadence: Cadence,
+        step: Email,
+        texts: Mapping[str, str],
+        material: Material,
+    ) -> LetterRequest:
+        """What few steps have: vars, files, a calendar entry, a thread."""
+        thread = thread_of(material.earlier, cadence) if step.reply_in_thread else None
+        if step.reply_in_thread and thread is None and not request.subject:
+            raise RenderFailed("no mail of this cadence was sent before, so there is no thread whose subject it has")
+        calendar = None
+        if step.ics:
+            sender = self._sender(row)
+            organizer = Organizer(
+                name=sender.name, address=sender.address, key=self._header_key, public_url=self._public
+            )
+            calendar = calendar_entry(step, row, material, organizer)
+            if calendar is None:
+                log.warning("calendar_entry_left_out", message=row.id, cadence=row.cadence, step=row.step)
+        return replace(
+            request,
+            vars=texts,
+            attachments=read_attachments(self._composer.root, step.attachments) if step.attachments else (),
+            calendar=calendar,
+            references=thread.references if thread is not None else (),
+            thread_subject=thread.subject if thread is not None else None,
         )
 
     def _delivery_request(self, row: Any, header: str) -> LetterRequest:
         offer = self._offers.get(row.payload["offer"])
         if offer is None:
             raise RenderFailed(f"the offer '{row.payload['offer']}' is no longer in cadences/_forms.yaml")
-        token = self._tokens.sign(Purpose.OFFER, f"{row.lead_id}~{offer.name}~{row.id}")
         return self._request(
             row,
             header,
@@ -289,8 +346,11 @@ class LetterWriter:
             per_lead=False,
             one_click=False,
             list_name=None,
-            context={"offer_url": f"{self._public}/m/{token}", "offer": {"name": offer.name, "kind": offer.kind}},
+            context={"offer_url": self._offer_url(row, offer), "offer": _offer_view(offer)},
         )
+
+    def _offer_url(self, row: Any, offer: Offer) -> str:
+        return f"{self._public}/m/{self._tokens.sign(Purpose.OFFER, f'{row.lead_id}~{offer.name}~{row.id}')}"
 
     def _confirmation(self, row: Any, header: str) -> Letter:
         form = self._forms.get(row.payload["form"])
@@ -326,28 +386,22 @@ class LetterWriter:
         one_click: bool,
         list_name: str | None,
         context: Mapping[str, Any],
+        modes: Modes | None = None,
+        agreed: bool = False,
     ) -> LetterRequest:
         sender = self._sender(row)
-        lead = lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")})
-        workspace = self._settings.workspace
+        language = self._settings.workspace.language
         return LetterRequest(
             template=template,
             subject=subject,
             preheader=preheader,
-            language=row.lead_language or workspace.language,
+            language=row.lead_language or language,
+            base_language=language,
             per_lead=per_lead,
-            context={
-                "lead": lead,
-                "owner": self._owner_view(row.lead_owner),
-                "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
-                "workspace": {
-                    "name": workspace.name,
-                    "postal_address": workspace.postal_address,
-                    "public_url": self._public,
-                    "language": workspace.language,
-                    "timezone": workspace.timezone,
-                },
-                **context,
+            context=self._context(row, context),
+            addresses={
+                "view_url": lambda: f"{self._public}/w/{self._tokens.sign(Purpose.WEB, str(row.id))}",
+                "stay_url": lambda: f"{self._public}/k/{self._tokens.sign(Purpose.KEEP, str(row.id))}",
             },
             from_name=sender.name,
             from_address=sender.address,
@@ -356,7 +410,7 @@ class LetterWriter:
             to_address=row.to_address,
             message_id=header,
             date=self._clock(),
-            links=self._links(row, one_click=one_click),
+            links=self._links(row, modes or self._modes(_AS_THE_WORKSPACE), one_click=one_click, agreed=agreed),
             list_id=f"{list_name}.{sender.domain}" if list_name else None,
             feedback_id=f"{row.cadence}:{row.step}:{sender.domain}" if row.cadence else None,
             auto_submitted=False,
@@ -364,14 +418,35 @@ class LetterWriter:
             dkim=sender.dkim,
         )
 
-    def _links(self, row: Any, *, one_click: bool) -> LinkStyle:
+    def _context(self, row: Any, more: Mapping[str, Any]) -> dict[str, Any]:
+        """What templates see."""
+        sender, workspace = self._sender(row), self._settings.workspace
+        return {
+            "lead": lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")}),
+            "owner": self._owner_view(row.lead_owner),
+            "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
+            "workspace": {
+                "name": workspace.name,
+                "postal_address": workspace.postal_address,
+                "public_url": self._public,
+                "language": workspace.language,
+                "timezone": workspace.timezone,
+            },
+            "asset": self._asset,
+            **more,
+        }
+
+    def _links(self, row: Any, modes: Modes, *, one_click: bool, agreed: bool) -> LinkStyle:
         tracking = self._settings.tracking
         unsubscribe = f"{self._public}/u/{self._tokens.sign(Purpose.UNSUBSCRIBE, f'm{row.id}')}"
-        clicks = f"{self._public}/c/{self._tokens.sign(Purpose.CLICK, str(row.id))}"
-        opens = f"{self._public}/o/{self._tokens.sign(Purpose.OPEN, str(row.id))}.gif"
+        clicks = opens = None
+        if one_click and is_tracked(modes.clicks, agreed=agreed):
+            clicks = f"{self._public}/c/{self._tokens.sign(Purpose.CLICK, told(row.id, modes.told_clicks))}"
+        if one_click and is_tracked(modes.opens, agreed=agreed):
+            opens = f"{self._public}/o/{self._tokens.sign(Purpose.OPEN, told(row.id, modes.told_opens))}.gif"
         return LinkStyle(
-            click_base=clicks if tracking.clicks != "never" and one_click else None,
-            open_url=opens if tracking.opens != "never" and one_click else None,
+            click_base=clicks,
+            open_url=opens,
             unsubscribe_url=unsubscribe,
             preferences_url=unsubscribe,
             one_click_url=unsubscribe if one_click else None,
@@ -422,3 +497,24 @@ class LetterWriter:
 
     def _sender(self, row: Any) -> Mailer:
         return self._mailers.get(row.sender) or self._mailers[self._settings.sending.sender]
+
+
+_AS_THE_WORKSPACE = Tracking()
+
+
+def untracked(request: LetterRequest) -> LetterRequest:
+    """The same letter with its authors' own addresses, and no pixel."""
+    return replace(request, links=replace(request.links, click_base=None, open_url=None, utm=()))
+
+
+def told(message_id: int, mode: str | None) -> str:
+    """What a tracked address says: the message, and where a cadence has a mode of its own its first letter."""
+    return str(message_id) if mode is None else f"{message_id}~{mode[0]}"
+
+
+def _offer_view(offer: Offer | None) -> dict[str, str]:
+    return {} if offer is None else {"name": offer.name, "kind": offer.kind}
+
+
+def _says_more(step: Email) -> bool:
+    return bool(step.vars or step.attachments or step.ics or step.reply_in_thread)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, select
 
@@ -16,12 +18,18 @@ from nurture.domain.addresses import AddressProblem, read_address
 from nurture.domain.cadence import Cadence, Email
 from nurture.domain.message import MessageKind
 from nurture.domain.problem import Problem
+from nurture.domain.timing import field_moment
+from nurture.pipeline.material import Material, date_fields
 from nurture.pipeline.outgoing import LetterWriter, Mailer
+from nurture.pipeline.step_letter import thread_of
 from nurture.store import tables as t
 from nurture.store.cadences import version_of
 from nurture.store.lead_facts import LEAD_COLUMNS, LEAD_FIELDS
 from nurture.store.leads import find_lead
+from nurture.store.letter_facts import event_props
 
+PROOF_MADE_AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
+"""So that the same proof is the same bytes."""
 LOOKED_AT = 500
 """Addresses that are compared with one that nobody has."""
 
@@ -30,7 +38,8 @@ LOOKED_AT = 500
 class ProofRequest:
     """`lead` has LEAD_FIELDS and `custom`, as its row has them. `variant` is one of the step's, "" for a step without.
 
-    `mark` goes before the subject. `message_id` is the Message-ID without its domain.
+    `event` are the properties of the event that would have triggered the enrollment. `mark` goes before the subject.
+    `message_id` is the Message-ID without its domain. `language` instead of the lead's.
     """
 
     cadence: Cadence
@@ -38,42 +47,98 @@ class ProofRequest:
     variant: str
     lead: Mapping[str, Any]
     to_address: str
+    event: Mapping[str, Any] = field(default_factory=dict)
+    language: str | None = None
     message_id: str = "proof"
     mark: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """The letter and who it is from."""
+    """The letter, who it is from, and the subject of the mail that it answers, if it answers one."""
 
     letter: Letter
     mailer: Mailer
+    answers: str | None = None
 
 
 def write_proof(letters: LetterWriter, request: ProofRequest) -> Proof:
-    """The letter as this lead would get it. Raises RenderProblem or TemplateError."""
-    row = _row(request)
+    """The letter as this lead would get it, all mails before it in the file sent. Raises RenderProblem,
+    TemplateError, RenderFailed or Problem.
+    """
+    row = _row(letters, request)
     mailer = letters.mailer_of(row)
-    letter = letters.proof(request.cadence, row, f"{request.message_id}@{mailer.domain}", mark=request.mark)
-    return Proof(letter=letter, mailer=mailer)
+    material = _material(letters, request, row)
+    header = f"{request.message_id}@{mailer.domain}"
+    letter = letters.proof(request.cadence, row, header, material=material, mark=request.mark)
+    thread = thread_of(material.earlier, request.cadence)
+    return Proof(letter=letter, mailer=mailer, answers=thread.subject if thread is not None else None)
 
 
-def _row(request: ProofRequest) -> SimpleNamespace:
+def _material(letters: LetterWriter, request: ProofRequest, row: Any) -> Material:
+    """What the database would have brought."""
+    material = Material(event=request.event, dates=_dates(request, letters.zone_of(row)))
+    if not request.step.reply_in_thread:
+        return material
+    return replace(material, earlier=letters.earlier_of(request.cadence, row, material))
+
+
+def _dates(request: ProofRequest, zone: ZoneInfo) -> dict[str, datetime]:
+    if not request.step.ics:
+        return {}
+    found = {}
+    for name in date_fields(request.step):
+        of, _, key = name.rpartition(".")
+        values = (
+            request.event if of == "event" else request.lead.get("custom") or {} if of == "custom" else request.lead
+        )
+        value = values.get(key)
+        moment = value if isinstance(value, datetime) else field_moment(str(value or ""), zone)
+        if moment is not None:
+            found[name] = moment
+    return found
+
+
+def _row(letters: LetterWriter, request: ProofRequest) -> SimpleNamespace:
     """What `deliver` would have read from the message and lead tables."""
+    arm, sender = request.variant, request.step.sender_of(request.variant) or request.cadence.sender
     message: dict[str, Any] = dict.fromkeys(column.name for column in t.message.c)
     message |= {
         "id": 0,  # no message's, so no link made of it does anything to anybody
+        "lead_id": 0,
         "kind": MessageKind.STEP.value,
         "cadence": request.cadence.name,
         "version": version_of(request.cadence),
         "step": request.step.key,
-        "variant": request.variant or None,
+        "variant": arm or None,
         "transactional": request.step.transactional,
-        "sender": request.step.sender or request.cadence.sender,
+        "sender": letters.sender_for(sender, request.lead.get("owner")),
         "to_address": request.to_address,
+        "created_at": PROOF_MADE_AT,
     }
     lead = {f"lead_{name}": request.lead.get(name) for name in (*LEAD_FIELDS, "custom")}
+    if request.language:
+        lead["lead_language"] = request.language
     return SimpleNamespace(**message, **lead)
+
+
+def last_event(connection: Connection, address: str, cadence: Cadence) -> dict[str, Any] | None:
+    """Properties of the last event that would have triggered the cadence for this lead; None where there is none."""
+    if cadence.trigger is None:
+        return None
+    e, lead = t.event.c, t.lead.c
+    try:
+        key = read_address(address).key
+    except AddressProblem:
+        return None
+    statement = (
+        select(e.id)
+        .join(t.lead, lead.id == e.lead_id)
+        .where(lead.email_key == key, e.kind == cadence.trigger.event)
+        .order_by(e.at.desc(), e.id.desc())
+    )
+    event_id = connection.scalar(statement.limit(1))
+    return None if event_id is None else event_props(connection, [event_id])[event_id]
 
 
 def find_step(cadences: Mapping[str, Cadence], text: str) -> tuple[Cadence, Email]:

@@ -25,7 +25,8 @@ def account_exits(connection: Connection, rows: Sequence[Any]) -> set[int]:
             .group_by(lead.email_domain)
         )
         won_at.update(found.all())
-    return {row.id for row in rows if (at := won_at.get(row.lead_email_domain)) is not None and at >= row.enrolled_at}
+    others = [row for row in rows if row.lead_stage != Stage.CUSTOMER.value]
+    return {row.id for row in others if (at := won_at.get(row.lead_email_domain)) is not None and at >= row.enrolled_at}
 
 
 def colleagues_holds(connection: Connection, rows: Sequence[Any], *, now: datetime) -> dict[int, tuple[datetime, str]]:

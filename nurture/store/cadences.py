@@ -28,6 +28,7 @@ from nurture.store.enrollments import arrange, end
 from nurture.store.pauses import let_mail_go
 
 _CADENCE: TypeAdapter[Cadence] = TypeAdapter(Cadence)
+_NO_TRIAL: dict[str, Any] = {"canary_version": None, "canary_at": None, "canary_stopped_at": None}
 GONE = "(gone)"
 """The step of an enrollment none of whose later steps survived: it completes at the next look."""
 
@@ -72,13 +73,24 @@ class InForce:
     snapshot_at: datetime | None
     cleared_version: str | None
     held_count: int | None
+    trial: Trial | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A changed version that goes ahead for its `canary` first enrollments, while another stays in force."""
+
+    version: str
+    cadence: Cadence
+    began_at: datetime
+    is_stopped: bool
 
 
 def in_force(connection: Connection) -> dict[str, InForce]:
     """stem -> the cadence in force; removed ones are left out."""
     s = t.cadence_state
     rows = connection.execute(select(s).where(s.c.removed_at.is_(None))).all()
-    versions = load_versions(connection, {row.version for row in rows})
+    versions = load_versions(connection, {each for row in rows for each in (row.version, row.canary_version) if each})
     return {
         row.cadence: InForce(
             version=row.version,
@@ -87,9 +99,19 @@ def in_force(connection: Connection) -> dict[str, InForce]:
             snapshot_at=row.snapshot_at,
             cleared_version=row.cleared_version,
             held_count=row.held_count,
+            trial=None if row.canary_version is None else _trial(row, versions[row.canary_version]),
         )
         for row in rows
     }
+
+
+def _trial(row: Any, cadence: Cadence) -> Trial:
+    return Trial(
+        version=row.canary_version,
+        cadence=cadence,
+        began_at=row.canary_at,
+        is_stopped=row.canary_stopped_at is not None,
+    )
 
 
 def mark_snapshot(connection: Connection, cadence: str, *, now: datetime) -> None:
@@ -108,6 +130,13 @@ def clear(connection: Connection, cadence: str, version: str) -> None:
     s = t.cadence_state
     here = (s.c.cadence == cadence) & (s.c.version == version)
     connection.execute(update(s).where(here).values(cleared_version=version, held_count=None))
+
+
+def held_back(connection: Connection) -> dict[str, int]:
+    """stem -> how many leads it would enroll, of the changes that wait for a person."""
+    s = t.cadence_state.c
+    held = select(s.cadence, s.held_count).where(s.held_count.is_not(None), s.removed_at.is_(None))
+    return {row.cadence: row.held_count for row in connection.execute(held)}
 
 
 def release(connection: Connection, cadence: str) -> int | None:
@@ -134,7 +163,9 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
     for name, cadence in cadences.items():
         version = version_of(cadence)
         state = states.get(name)
-        if state is not None and state.version == version and state.removed_at is None:
+        if state is not None and state.removed_at is None and version in (state.version, state.canary_version):
+            if version == state.version and state.canary_version is not None:
+                _end_trial(connection, name, version, cadence, now=now)
             continue
         connection.execute(
             insert_ignore(connection, t.cadence_version).values(
@@ -147,16 +178,19 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
                 cadence=name, version=version, status=cadence.status, first_taken_up_at=now
             )
             new += connection.scalars(first.returning(t.cadence_state.c.cadence))
+        elif cadence.canary is not None and cadence.status == "live" and state.removed_at is None:
+            _begin_trial(connection, name, version, now=now)
         else:
-            _replace(connection, name, state.version, version, cadence, now=now)
+            replace_version(connection, name, state.version, version, cadence, now=now)
     _remove(connection, sorted(set(states) - set(cadences)), now=now)
     return new
 
 
 def is_in_force(connection: Connection, cadence: str, version: str) -> bool:
-    """Whether this version is, and stays so until the commit."""
+    """Whether this version is, or is tried and not stopped, and stays so until the commit."""
     s = t.cadence_state.c
-    found = select(s.cadence).where(s.cadence == cadence, s.version == version, s.removed_at.is_(None))
+    tried = (s.canary_version == version) & s.canary_stopped_at.is_(None)
+    found = select(s.cadence).where(s.cadence == cadence, (s.version == version) | tried, s.removed_at.is_(None))
     return connection.scalar(found.with_for_update(read=True)) is not None
 
 
@@ -167,12 +201,28 @@ def remember_current(connection: Connection, cadence: str, lead_ids: list[int]) 
         connection.execute(upsert(connection, t.current_lead).on_conflict_do_nothing(), rows)
 
 
-def _replace(connection: Connection, name: str, before: str, version: str, cadence: Cadence, *, now: datetime) -> None:
+def _begin_trial(connection: Connection, name: str, version: str, *, now: datetime) -> None:
+    s = t.cadence_state
+    tried = {"canary_version": version, "canary_at": now, "canary_stopped_at": None}
+    connection.execute(update(s).where(s.c.cadence == name).values(tried))
+
+
+def _end_trial(connection: Connection, name: str, version: str, cadence: Cadence, *, now: datetime) -> None:
+    """The file says again what is in force: who tried the change goes on as everybody does."""
+    s = t.cadence_state
+    connection.execute(update(s).where(s.c.cadence == name).values(_NO_TRIAL))
+    _move_over(connection, name, version, cadence, now=now)
+
+
+def replace_version(
+    connection: Connection, name: str, before: str, version: str, cadence: Cadence, *, now: datetime
+) -> None:
+    """Put another version in force, as its `on_edit` says; a change that was tried is over."""
     state = t.cadence_state
     connection.execute(
         update(state)
         .where(state.c.cadence == name, state.c.version == before)
-        .values(version=version, status=cadence.status, removed_at=None, held_count=None)
+        .values(version=version, status=cadence.status, removed_at=None, held_count=None, **_NO_TRIAL)
     )
     if load_version(connection, before).status in ("draft", "paused") and cadence.status not in ("draft", "paused"):
         let_mail_go(connection, [t.message.c.cadence == name], now=now)

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
 
-from nurture.domain.addresses import erased_key
 from nurture.domain import task as task_status
+from nurture.domain.addresses import erased_key
 from nurture.domain.custom import read_props
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.message import WAITING, MessageStatus

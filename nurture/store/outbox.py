@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Select,
     and_,
     bindparam,
     exists,
@@ -77,8 +78,27 @@ class Outcome:
 
 def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[Any]:
     """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on."""
-    m, lead, e = t.message, t.lead, t.enrollment
+    m = t.message
     statement = (
+        _with_lead_and_enrollment()
+        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m))
+        .order_by(m.c.not_before, m.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(with_lock_skipped(statement, of=m)))
+
+
+def message_to_show(connection: Connection, message_id: int) -> Any | None:
+    """The same row of one message that went out, or may have; None where it or its lead is gone."""
+    m = t.message.c
+    gone_out = (MessageStatus.SENT.value, MessageStatus.BOUNCED.value, MessageStatus.UNKNOWN.value)
+    statement = _with_lead_and_enrollment().where(m.id == message_id, m.status.in_(gone_out))
+    return connection.execute(statement.where(t.lead.c.email_key.is_not(None))).one_or_none()
+
+
+def _with_lead_and_enrollment() -> Select[Any]:
+    m, lead, e = t.message, t.lead, t.enrollment
+    return (
         select(
             m,
             *(lead.c[name].label(f"lead_{name}") for name in LEAD_FIELDS),
@@ -96,11 +116,7 @@ def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[A
         )
         .outerjoin(lead, lead.c.id == m.c.lead_id)
         .outerjoin(e, e.c.id == m.c.enrollment_id)
-        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m))
-        .order_by(m.c.not_before, m.c.id)
-        .limit(limit)
     )
-    return list(connection.execute(with_lock_skipped(statement, of=m)))
 
 
 def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) -> list[int]:

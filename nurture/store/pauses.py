@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, exists, literal, or_, select, update
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import GIVE_UP_AFTER, WAITING
@@ -59,8 +59,20 @@ def _of_mail(kind: str, name: str) -> list[ColumnElement[bool]]:
     return [columns[kind] == name] if kind in columns else []
 
 
+def pauses(connection: Connection) -> list[Row[Any]]:
+    """(scope, at, note) of everything that is stopped, in order."""
+    return list(connection.execute(select(t.pause).order_by(t.pause.c.scope)))
+
+
 def paused_scopes(connection: Connection) -> frozenset[str]:
     return frozenset(connection.scalars(select(t.pause.c.scope)))
+
+
+def stopped_trials(connection: Connection) -> frozenset[str]:
+    """The changed versions that were tried and did harm: nobody moves in them until a person decides."""
+    s = t.cadence_state.c
+    stopped = select(s.canary_version).where(s.canary_stopped_at.is_not(None), s.canary_version.is_not(None))
+    return frozenset(connection.scalars(stopped))
 
 
 def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
@@ -69,7 +81,7 @@ def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
 
 
 def may_go_out(message: Table) -> ColumnElement[bool]:
-    """True of messages that no pause holds back: none by hand, and none in the file of their cadence.
+    """True of messages that no pause holds back: none by hand, none in their cadence's file, no change found harmful.
 
     Mail that is no cadence's (an opt-in, an alert) goes out whatever is stopped, but for a stopped sender.
     """
@@ -79,4 +91,5 @@ def may_go_out(message: Table) -> ColumnElement[bool]:
         m.cadence.is_not(None) & or_(p.scope == ALL, p.scope == literal("cadence:").concat(m.cadence)),
     )
     in_file = exists().where(s.cadence == m.cadence, s.status.in_(["paused", "draft"]))
-    return ~exists().where(scoped) & ~in_file
+    in_trial = exists().where(s.canary_version == m.version, s.canary_stopped_at.is_not(None))
+    return ~exists().where(scoped) & ~in_file & ~in_trial

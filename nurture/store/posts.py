@@ -121,12 +121,3 @@ def retry_post(connection: Connection, row: Any, *, at: datetime, reply: str) ->
     if changed.rowcount and row.lead_id is not None:
         connection.execute(update(t.post).where(behind, p.not_before < at).values(not_before=at))
     return changed.rowcount == 1
-
-
-def forget_posts(connection: Connection, lead_id: int, *, now: datetime) -> None:
-    """Nothing of this person is posted any more, and what was is blank."""
-    p = t.post.c
-    mine = p.lead_id == lead_id
-    queued = update(t.post).where(mine, p.status == _QUEUED)
-    connection.execute(queued.values(status=PostStatus.FAILED.value, ended_at=now, lease_until=None))
-    connection.execute(update(t.post).where(mine).values(body={}, reply=None))

@@ -236,11 +236,3 @@ def close_task(
     still_open = update(t.task).where(t.task.c.id == task_id, t.task.c.status == OPEN)
     closed = still_open.values(status=outcome.value, closed_at=now, closed_by=by, note=note)
     return connection.execute(closed).rowcount == 1
-
-
-def forget_tasks(connection: Connection, lead_id: int, *, now: datetime) -> None:
-    """The person was erased: what is open is canceled, and what was written of them is blank."""
-    k = t.task.c
-    still_open = update(t.task).where(k.lead_id == lead_id, k.status == OPEN)
-    connection.execute(still_open.values(status=CANCELED, closed_at=now))
-    connection.execute(update(t.task).where(k.lead_id == lead_id).values(text="", note=None))

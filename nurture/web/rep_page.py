@@ -90,6 +90,12 @@ def _count(found: Sequence[Any], what: str) -> str:
     return f"{number} {what}{'' if len(found) == 1 else 's'}"
 
 
+def _say_task(task: TaskView) -> str:
+    """Its text, with what kind of task it is where that does not say so itself."""
+    kind = KINDS.get(task.kind, task.kind)
+    return task.text if task.text.lower().startswith(kind.lower()) else f"{kind}: {task.text}"
+
+
 class _Rows:
     """Alerts and tasks as lines of the page, with times on the rep's clock; each leads to its own page and back."""
 
@@ -116,7 +122,7 @@ class _Rows:
             "url": self._url(task_payload(task.id)),
             "who": task.name or task.email,
             "firm": task.company or "",
-            "what": f"{KINDS.get(task.kind, task.kind)}: {task.text}",
+            "what": _say_task(task),
             "at": f"due {say_at(task.due_at, self.zone)}" if task.due_at is not None else "",
             "flag": "overdue" if late else "",
             "late": late,

@@ -1,0 +1,121 @@
+"""`nurture pause`, `resume` and `release`: stop a cadence, a sender or everything by hand, and let it go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nurture.bootstrap import Installation, open_installation
+from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
+from nurture.documents.nearest import suggest
+from nurture.domain.problem import Problem
+from nurture.store.cadences import held_back, in_force
+from nurture.store.cadences import release as release_cadence
+from nurture.store.pauses import ALL, cadence_scope, pauses, sender_scope
+from nurture.store.pauses import pause as pause_scope
+from nurture.store.pauses import resume as resume_scope
+from nurture.store.trials import stopped, take_up_trial
+
+Cadence = Annotated[str | None, typer.Argument(metavar="[CADENCE]", help="The stem of its file.")]
+Sender = Annotated[str | None, typer.Option("--sender", help="A sender of config.toml: its mail waits.")]
+Everything = Annotated[bool, typer.Option("--all", help="Every cadence.")]
+
+
+def pause(
+    cadence: Cadence = None,
+    sender: Sender = None,
+    everything: Everything = False,
+    note: Annotated[str | None, typer.Option("--note", help="Why; it is shown by 'nurture pause'.")] = None,
+    as_json: AsJson = False,
+    workspace: WorkspaceDir = Path(),
+) -> None:
+    """Stop a cadence, a sender's mail, or all cadences, until `resume`. Without any of them: what is stopped now."""
+    installation = open_installation(workspace)
+    if cadence is None and sender is None and not everything:
+        _list(installation, as_json=as_json)
+        return
+    scope = _scope(installation, cadence, sender, everything=everything)
+    with installation.database.transaction() as connection:
+        done = pause_scope(connection, scope, now=installation.clock(), note=note)
+    _say(scope, done, "stopped", "was stopped already", as_json=as_json)
+
+
+def resume(
+    cadence: Cadence = None,
+    sender: Sender = None,
+    everything: Everything = False,
+    as_json: AsJson = False,
+    workspace: WorkspaceDir = Path(),
+) -> None:
+    """Let what was paused go on. What fell due meanwhile is due now, and is not late."""
+    installation = open_installation(workspace)
+    scope = _scope(installation, cadence, sender, everything=everything)
+    with installation.database.transaction() as connection:
+        done = resume_scope(connection, scope, now=installation.clock())
+    _say(scope, done, "goes on", "was not stopped", as_json=as_json)
+
+
+def release(
+    cadence: Annotated[str | None, typer.Argument(metavar="[CADENCE]", help="One; without it, all that wait.")] = None,
+    as_json: AsJson = False,
+    workspace: WorkspaceDir = Path(),
+) -> None:
+    """Let a change go on that waits for a person: it would enroll very many at once, or its trial was stopped."""
+    installation = open_installation(workspace)
+    now = installation.clock()
+    with installation.database.transaction() as connection:
+        waiting = held_back(connection)
+        if cadence is not None and cadence not in in_force(connection):
+            raise Problem(f"no cadence '{printable(cadence)}' is in force{suggest(cadence, sorted(waiting))}")
+        chosen = [cadence] if cadence is not None else sorted(waiting)
+        released = {name: count for name in chosen if (count := release_cadence(connection, name)) is not None}
+        tried = [cadence] if cadence is not None else stopped(connection)
+        taken_up = [name for name in tried if take_up_trial(connection, name, now=now)]
+    if as_json:
+        print_json({"released": released, "taken_up": taken_up})
+        return
+    for name, count in released.items():
+        typer.echo(f"{name}: released, {count} leads enter it at the daemon's next pass")
+    for name in taken_up:
+        typer.echo(f"{name}: the change that was tried is taken up for all")
+    if not released and not taken_up:
+        typer.echo("nothing waits to be released")
+
+
+def _scope(installation: Installation, cadence: str | None, sender: str | None, *, everything: bool) -> str:
+    if sum((cadence is not None, sender is not None, everything)) != 1:
+        raise typer.BadParameter("name one CADENCE, or --sender NAME, or --all")
+    if everything:
+        return ALL
+    if sender is not None:
+        senders = installation.settings.senders
+        if sender not in senders:
+            raise Problem(f"no sender '{printable(sender)}' in config.toml{suggest(sender, list(senders))}")
+        return sender_scope(sender)
+    name = cadence or ""
+    with installation.database.reading() as connection:
+        known = {*in_force(connection), *(path.stem for path in (installation.root / "cadences").glob("[!_]*.yaml"))}
+    if name not in known or "." in name:
+        raise Problem(f"no cadence '{printable(name)}'{suggest(name, sorted(known))}")
+    return cadence_scope(name)
+
+
+def _list(installation: Installation, *, as_json: bool) -> None:
+    with installation.database.reading() as connection:
+        rows = pauses(connection)
+    if as_json:
+        print_json([{"scope": row.scope, "at": row.at, "note": row.note} for row in rows])
+        return
+    for row in rows:
+        typer.echo(f"{row.scope} since {row.at:%Y-%m-%d %H:%M} UTC" + (f": {printable(row.note)}" if row.note else ""))
+    if not rows:
+        typer.echo("nothing is stopped")
+
+
+def _say(scope: str, done: bool, said: str, already: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"scope": scope, "changed": done})
+    else:
+        typer.echo(f"{scope} {said if done else already}")

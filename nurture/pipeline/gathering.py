@@ -1,0 +1,177 @@
+"""What the decisions of a batch depend on: read set-wise, one query for the group, and handed to `decide` as facts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from nurture.domain.cadence import AccountRules, Cadence, Task
+from nurture.domain.conditions import parse_condition
+from nurture.domain.decide import Facts, conditions_of, date_fields_of
+from nurture.domain.enrollment import ExitReason
+from nurture.domain.timing import zone_of
+from nurture.pipeline.rules import Rules
+from nurture.pipeline.walker import Walker
+from nurture.store.accounts import account_exits, colleagues_holds
+from nurture.store.cadences import GONE, load_versions
+from nurture.store.dates import date_values
+from nurture.store.enrollments import (
+    MessageState,
+    behind_them,
+    claim_due,
+    forced_exits,
+    message_states,
+    recent_sends,
+)
+from nurture.store.pauses import is_stopped, paused_scopes, stopped_trials
+from nurture.store.segments import Asking, enrollments_meeting
+from nurture.store.tasks import task_statuses
+
+
+class Gathering:
+    """The claimed enrollments of one transaction, and what is known of them beside their rows."""
+
+    def __init__(self, connection: Connection, rules: Rules, now: datetime) -> None:
+        self.connection = connection
+        self.rules = rules
+        self.now = now
+        self.asking = Asking(now=now, half_life=rules.half_life, engagement_cap=rules.engagement_cap)
+        self.walkers: dict[int, Walker] = {}
+        self.sends: dict[int, list[datetime]] = {}
+        """lead id -> what takes a place in its frequency cap; grows as the batch queues mail."""
+        self.states: dict[int, MessageState] = {}
+        self._exits: dict[int, ExitReason] = {}
+        self._holds: dict[int, tuple[datetime, str]] = {}
+        """enrollment id -> a sales hold of a colleague, where the cadence's account rules heed it."""
+        self._stopped: frozenset[str] = frozenset()
+        self._stopped_versions: frozenset[str] = frozenset()
+
+    def claim(self, limit: int) -> int:
+        """The due rows, and those that are paused behind them, whose exits act all the same."""
+        due = claim_due(self.connection, now=self.now, limit=limit)
+        behind = behind_them(self.connection, due)
+        rows = [*due, *behind]
+        cadences = load_versions(self.connection, {row.version for row in rows})
+        waiting = {row.id for row in behind}
+        for row in rows:
+            self.walkers[row.id] = self._walker(row, cadences[row.version], behind=row.id in waiting)
+        if rows:
+            self._gather(rows)
+        return len(due)
+
+    def _walker(self, row: Any, cadence: Cadence, *, behind: bool) -> Walker:
+        return Walker(
+            row=row,
+            cadence=cadence,
+            step=None if row.step == GONE else row.step,
+            since_at=row.since_at or row.enrolled_at,
+            zone=zone_of(row.lead_timezone, row.lead_country, self.rules.workspace_zone.key),
+            floor_at=_latest_of(row.resumed_at, row.late_from, _past(row.lead_hold_until, self.now)),
+            message_id=row.message_id,
+            visit=row.visit,
+            behind=behind,
+        )
+
+    def _gather(self, rows: Sequence[Any]) -> None:
+        """What decisions depend on beside the rows, read once."""
+        connection = self.connection
+        self._stopped = paused_scopes(connection)
+        self._stopped_versions = stopped_trials(connection)
+        self._exits = forced_exits(connection, rows, now=self.now)
+        self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
+        longest = max((cap.within for cap in self.rules.caps), default=timedelta(0))
+        self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest)
+        won = [row for row in rows if _account(self.walkers[row.id]).won == "exit"]
+        for enrollment_id in account_exits(connection, won):
+            self._exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)
+        heeding = [row for row in rows if _account(self.walkers[row.id]).hold == "pause_colleagues"]
+        self._holds = colleagues_holds(connection, heeding, now=self.now)
+
+    def facts(self, moving: Sequence[Walker]) -> list[tuple[Walker, Facts]]:
+        """The facts of each at its present step."""
+        holds, dates, tasks = self._ask(moving), self._dates(moving), self._tasks(moving)
+        return [(walker, self._facts(walker, holds[walker.row.id], dates, tasks)) for walker in moving]
+
+    def _ask(self, moving: Sequence[Walker]) -> dict[int, frozenset[str]]:
+        """Every condition of a group in one query each: enrollment id -> the conditions that hold."""
+        groups: dict[tuple[str, Literal["enrollment", "ever"]], list[int]] = defaultdict(list)
+        for walker in moving:
+            ever, since_enrollment = conditions_of(walker.cadence, walker.current)
+            for text in ever:
+                groups[(text, "ever")].append(walker.row.id)
+            for text in since_enrollment:
+                groups[(text, "enrollment")].append(walker.row.id)
+        holds: dict[int, set[str]] = {walker.row.id: set() for walker in moving}
+        for (text, since), ids in groups.items():
+            condition = parse_condition(text, self.rules.vocabulary)
+            for enrollment_id in enrollments_meeting(self.connection, condition, self.asking, ids=ids, since=since):
+                holds[enrollment_id].add(text)
+        return {enrollment_id: frozenset(texts) for enrollment_id, texts in holds.items()}
+
+    def _dates(self, moving: Sequence[Walker]) -> dict[tuple[int, str], datetime]:
+        """What the date fields of the present steps hold."""
+        wanted = {walker.row.id: fields for walker in moving if (fields := date_fields_of(walker.current))}
+        zones = {enrollment_id: self.walkers[enrollment_id].zone for enrollment_id in wanted}
+        return date_values(self.connection, zones, frozenset().union(*wanted.values()))
+
+    def _tasks(self, moving: Sequence[Walker]) -> dict[str, str]:
+        """The status of the tasks that are waited for."""
+        keys = [walker.deed for walker in moving if isinstance(step := walker.current, Task) and step.wait]
+        return task_statuses(self.connection, keys) if keys else {}
+
+    def _facts(
+        self,
+        walker: Walker,
+        holds: frozenset[str],
+        dates: Mapping[tuple[int, str], datetime],
+        tasks: Mapping[str, str],
+    ) -> Facts:
+        row = walker.row
+        held_until, held_by = self._hold(row)
+        message = self.states.get(walker.message_id) if walker.message_id is not None else None
+        return Facts(
+            cadence=walker.cadence,
+            step=walker.step,
+            now=self.now,
+            enrolled_at=row.enrolled_at,
+            since_at=walker.since_at,
+            floor_at=walker.floor_at,
+            zone=walker.zone,
+            workspace_zone=self.rules.workspace_zone,
+            is_holiday=self.rules.calendar.is_holiday(row.lead_country),
+            holds=holds,
+            forced_exit=self._exits.get(row.id),
+            stage=row.lead_stage,
+            message=message.status if message is not None else None,
+            message_step=message.step if message is not None else None,
+            held_until=held_until,
+            held_by=held_by,
+            is_paused=is_stopped(row.cadence, self._stopped) or row.version in self._stopped_versions,
+            dates={name: at for name in date_fields_of(walker.current) if (at := dates.get((row.id, name)))},
+            task=tasks.get(walker.deed),
+            caps=self.rules.caps,
+            sends=self.sends.get(row.lead_id, ()),
+        )
+
+    def _hold(self, row: Any) -> tuple[datetime | None, str | None]:
+        """Until when marketing is held, and why: by what sales does with this lead, or with a colleague."""
+        own, colleague = row.lead_hold_until, self._holds.get(row.id)
+        if colleague is None or (own is not None and own >= colleague[0]):
+            return own, row.lead_hold_reason
+        return colleague
+
+
+def _account(walker: Walker) -> AccountRules:
+    return walker.cadence.account or AccountRules()
+
+
+def _past(moment: datetime | None, now: datetime) -> datetime | None:
+    return moment if moment is not None and moment <= now else None
+
+
+def _latest_of(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
