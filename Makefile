@@ -18,7 +18,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --q
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup test check format demo bench chaos docs lock clean
+.PHONY: help setup test check format demo bench chaos soak docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench: setup ## what things cost, as ratios to their limits (sending needs smtp-
 chaos: setup ## SIGKILL while it sends; NURTURE_CHAOS_KILLS, _LEADS and _SEED say how often, how much, and which luck
 	$(BIN)/pytest --numprocesses 0 --verbose tests/chaos $(ARGS)
 
+soak: setup ## a million lead-days through the real stages, the promises checked after each day; ARGS="--leads 500 --days 20"
+	$(BIN)/python -m soak $(ARGS)
+
 docs: setup ## write docs/reference from the models
 	PYTHONPATH=. $(BIN)/python docs/generate.py
 
@@ -75,4 +78,4 @@ lock: ## pin anew what pyproject.toml asks for; LOCK_ARGS=--upgrade takes newer 
 
 clean: ## remove what the targets above made
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find nurture tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find nurture tests bench soak -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,9 @@ class Run:
 
     id: int
     enrolled_at: datetime
+    texts: dict[str, str] | None = None
+    """The properties of the event that started it; None: no event did."""
+    readings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +40,7 @@ class Person:
     tags: frozenset[str] = frozenset()
     events: tuple[dict[str, Any], ...] = ()
     messages: tuple[dict[str, Any], ...] = ()
+    tasks: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +167,7 @@ class Reference:
     def _sample(self, node: ast.expr) -> Any:
         """A value of the kind that a field has, for reading an undeclared custom value beside it."""
         name = ast.unparse(node)
-        if name.startswith("custom."):
+        if name.startswith(("custom.", "event.")):
             return None
         if name in ("score", "engagement", "fit_points"):
             return 1.0
@@ -178,8 +182,13 @@ class Reference:
                     return None
                 away = self.world.now - moment if name == "days_since" else moment - self.world.now
                 return away / timedelta(days=1)
+            case ast.Attribute(value=ast.Name(id="event"), attr=name):
+                if self.run is None or self.run.texts is None:
+                    return None
+                return self._read(None, name, beside, self.run.texts, self.run.readings)
             case ast.Attribute(attr=name):
-                return self._custom(name, beside)
+                declared = None if self.world.custom is None else self.world.custom[name]
+                return self._read(declared, name, beside, self.person.custom, self.person.readings)
             case ast.Name(id="fit"):
                 return self._fit()
             case ast.Name(id="engagement"):
@@ -193,8 +202,9 @@ class Reference:
                 return None if value == "" else value
         raise AssertionError(ast.unparse(node))
 
-    def _custom(self, name: str, beside: Any) -> Any:
-        declared = None if self.world.custom is None else self.world.custom[name]
+    def _read(
+        self, declared: Any, name: str, beside: Any, texts: dict[str, str], readings: dict[str, dict[str, Any]]
+    ) -> Any:
         if declared is None and beside is not None:
             if isinstance(beside, bool):
                 declared = "boolean"
@@ -204,9 +214,9 @@ class Reference:
                 declared = "datetime"
         reading = {"boolean": "truth", "number": "number", "date": "moment", "datetime": "moment"}
         if isinstance(declared, str) and declared in reading:
-            value = self.person.readings.get(reading[declared], {}).get(name)
+            value = readings.get(reading[declared], {}).get(name)
             return datetime.fromisoformat(value) if reading[declared] == "moment" and value is not None else value
-        return self.person.custom.get(name) or None
+        return texts.get(name) or None
 
     def _moment(self, text: Any) -> datetime | None:
         if not isinstance(text, str) or not (DATE.match(text) or TIME.match(text)):
@@ -241,6 +251,8 @@ class Reference:
             return self._text_test(name, self._value(node.args[0], "text"), self._literal(node.args[1]))
         if name == "sent":
             return self._enough(self._sent(said), said)
+        if name == "task":
+            return self._enough(self._closed(said), said)
         if name == "visited" and node.args:
             said["path"] = self._literal(node.args[0])
         kinds = {"visited": "page viewed"}
@@ -264,6 +276,11 @@ class Reference:
             if each["kind"] == "step" and at is not None and self._of_step(each, said):
                 out.append({**each, "at": at})
         return out
+
+    def _closed(self, said: dict[str, Any]) -> list[dict[str, Any]]:
+        outcomes = [said["outcome"]] if "outcome" in said else ["done", "no answer", "wrong number", "skipped"]
+        closed = [each for each in self.person.tasks if each["status"] in outcomes and self._of_step(each, said)]
+        return [{**each, "at": each["closed_at"]} for each in closed]
 
     def _of_step(self, happened: dict[str, Any], said: dict[str, Any]) -> bool:
         own = "step" in said and "cadence" not in said and self.run is not None

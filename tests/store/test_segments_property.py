@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
 from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.store import tables as t
@@ -144,6 +145,25 @@ def _message(rng: random.Random, enrollment_id: int) -> dict[str, Any]:
     }
 
 
+def _task(rng: random.Random, enrollment_id: int) -> dict[str, Any]:
+    status = rng.choice(["open", "done", "done", "no answer", "wrong number", "skipped", "canceled"])
+    return {
+        "status": status,
+        "enrollment_id": rng.choice([enrollment_id, enrollment_id, 10**6]),
+        "cadence": rng.choice(["x", "y"]),
+        "step": rng.choice(["a", "b"]),
+        "closed_at": None if status == "open" else _moment(rng),
+    }
+
+
+def _run(rng: random.Random, number: int) -> Run:
+    run = Run(id=1000 + number, enrolled_at=_moment(rng))
+    if rng.random() < 0.3:
+        return run
+    texts, readings = _readings(rng)
+    return Run(id=run.id, enrolled_at=run.enrolled_at, texts=texts, readings=readings)
+
+
 def _fields(rng: random.Random, number: int) -> dict[str, Any]:
     texts = {name: _maybe(rng, rng.choice([*TEXTS, ""])) for name in ("company", "title", "first_name", "owner")}
     moments = {name: _maybe(rng, _moment(rng)) for name in ("last_engaged_at", "contacted_at")}
@@ -167,7 +187,7 @@ def people(seed: int) -> list[tuple[Person, Run]]:
     made = []
     for number in range(1, LEADS + 1):
         custom, readings = _readings(rng)
-        run = Run(id=1000 + number, enrolled_at=_moment(rng))
+        run = _run(rng, number)
         person = Person(
             id=number,
             fields=_fields(rng, number),
@@ -176,6 +196,7 @@ def people(seed: int) -> list[tuple[Person, Run]]:
             tags=frozenset(rng.sample(TAGS, rng.randrange(3))),
             events=tuple(_event(rng, run.id) for _ in range(rng.randrange(7))),
             messages=tuple(_message(rng, run.id) for _ in range(rng.randrange(4))),
+            tasks=tuple(_task(rng, run.id) for _ in range(rng.randrange(3))),
         )
         made.append((person, run))
     return made
@@ -184,14 +205,19 @@ def people(seed: int) -> list[tuple[Person, Run]]:
 def store(database: Database, made: list[tuple[Person, Run]]) -> None:
     """The same people as rows."""
     with database.transaction() as connection:
-        for table in (t.lead, t.lead_tag, t.event, t.message, t.enrollment):
+        for table in (t.lead, t.lead_tag, t.event, t.message, t.enrollment, t.task):
             connection.execute(table.delete())
         for person, run in made:
             key = person.fields["email"]
             lead = {"id": person.id, "email_key": key, "email_domain": "example.com", **person.fields}
             connection.execute(t.lead.insert().values(**lead, custom=person.custom, readings=person.readings))
             row = {"id": run.id, "lead_id": person.id, "cadence": "x", "version": "v", "enrolled_at": run.enrolled_at}
+            if run.texts is not None:
+                row["event_id"] = _trigger(connection, person, run)
             connection.execute(t.enrollment.insert().values(**row))
+            for place, task in enumerate(person.tasks):
+                extra = {"task_key": f"{run.id}:{place}", "lead_id": person.id, "text": "Call", "created_at": NOW}
+                connection.execute(t.task.insert().values(**task, **extra))
             for tag in person.tags:
                 connection.execute(t.lead_tag.insert().values(lead_id=person.id, tag=tag))
             for place, event in enumerate(person.events):
@@ -204,6 +230,22 @@ def store(database: Database, made: list[tuple[Person, Run]]) -> None:
                 connection.execute(t.event.insert().values(**event, **extra))
             for place, message in enumerate(person.messages):
                 connection.execute(t.message.insert().values(**message, **_rest_of_message(person, place)))
+
+
+def _trigger(connection: Connection, person: Person, run: Run) -> int:
+    """The event that started the run; its kind is one that no condition asks for."""
+    values = {
+        "lead_id": person.id,
+        "kind": "started",
+        "at": run.enrolled_at,
+        "recorded_at": NOW,
+        "source": "trigger",
+        "source_id": str(run.id),
+        "props": {},
+        "readings": {"text": run.texts, **run.readings},
+    }
+    event_id: int = connection.execute(t.event.insert().values(values).returning(t.event.c.id)).scalar_one()
+    return event_id
 
 
 def _rest_of_message(person: Person, place: int) -> dict[str, Any]:
@@ -265,6 +307,7 @@ within = _option("within", st.sampled_from([_quoted(each) for each in WITHIN]))
 times = _option("times", st.sampled_from(["1", "2", "3"]))
 since = _option("since", st.sampled_from(['"ever"', '"enrollment"']))
 verdict = _option("verdict", st.sampled_from(['"any"', '"human"']))
+outcome = _option("outcome", st.sampled_from(['"done"', '"no answer"', '"skipped"']))
 globs = st.sampled_from([_quoted(each) for each in GLOBS])
 properties = st.sampled_from(
     [
@@ -298,6 +341,7 @@ happenings = st.one_of(
     ),
     _call("sent", step, cadence, within, times, since),
     _call("bounced", step, cadence, within, times, since),
+    _call("task", step, cadence, within, times, since, outcome),
 )
 common_leaves = st.one_of(
     _said(text_fields, comparisons, words),
@@ -336,6 +380,15 @@ common_leaves = st.one_of(
     st.sampled_from(["prospect", "true", "false", 'in_segment("dach")', 'in_segment("warm")']),
     happenings,
     happenings,
+    _said(st.sampled_from(["event.team", "event.plan"]), comparisons, words),
+    _said("event.size", comparisons, numbers),
+    _said("event.ends", comparisons, dates),
+    _said("event.vip", equalities, st.sampled_from(["true", "false"])),
+    _said(st.sampled_from(["event.team", "event.size"]), st.sampled_from(["is none", "is not none"])),
+    _said("event.team", memberships, _list(words)),
+    _said(_call("days_since", st.just("event.ends")), st.sampled_from(["<", ">="]), st.sampled_from(["0", "7"])),
+    _call("contains", st.just("event.team"), st.sampled_from([_quoted(each) for each in NEEDLES])),
+    _said("event.size", comparisons, st.sampled_from(["score", "fit_points"])),
 )
 declared_leaves = st.one_of(common_leaves, st.just("custom.vip"), _said("custom.ends", "is none"))
 open_leaves = st.one_of(
@@ -403,9 +456,9 @@ def test_both_databases_answer_as_the_reference_does(bench: Bench, capsys: pytes
         text, declared = case
         made = bench.next()
         custom = DECLARED if declared else None
-        condition = parse_condition(text, Vocabulary(custom=custom, segments=SEGMENTS))
+        condition = parse_condition(text, Vocabulary(custom=custom, segments=SEGMENTS, trigger=True))
         note(condition.text)
-        assert parse_condition(condition.text, Vocabulary(custom=custom)) == condition
+        assert parse_condition(condition.text, Vocabulary(custom=custom, trigger=True)) == condition
 
         world = World(now=NOW, half_life=HALF_LIFE, cap=CAP, segments=SEGMENTS, custom=custom)
         since: Literal["ever", "enrollment"] = "enrollment" if bench.asked % 2 else "ever"
