@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,6 +33,10 @@ BEGINS = datetime(2026, 10, 19, 0, 0, tzinfo=UTC)
 """A Monday; summer time ends in Europe and America within the first two weeks."""
 
 
+CONNECTIONS = 32
+"""Of the next hop; those that send at the same time share their commits."""
+
+
 async def soak(*, leads: int, days: int, seed: int, step: timedelta) -> int:
     """Returns how many promises were broken."""
     rng, clock = random.Random(seed), VirtualClock(BEGINS)
@@ -40,6 +45,7 @@ async def soak(*, leads: int, days: int, seed: int, step: timedelta) -> int:
         installation = open_installation(root).at(clock=clock, rng=random.Random(seed))
         workspace = load_workspace(root)
         hop = InMemoryServer("primary", clock=clock)
+        hop.address = replace(hop.address, connections=CONNECTIONS)
         stages = build_stages(installation, workspace, sole_worker=True, servers={"primary": hop})
         promises = Promises(installation.database, hop)
         populate(installation.database, leads=leads, rng=rng, now=clock())

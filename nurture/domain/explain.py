@@ -65,6 +65,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.ALERTED: "[{rep} was alerted][: {rule}][ ({reason})]",
     Reason.SET: "[{fields}] set",
     Reason.TASKED: "a task was given[ to {to}][: {task}][, due {due}]",
+    Reason.TASK_CLOSED: "[{by} closed ]the task[: {outcome}][ ({task})]",
     Reason.POSTED: "posted[ to {channel}]",
     Reason.ENROLLED_IN: "entered[ {cadence}][; no: {why}]",
     Reason.RESUMED: "goes on",
@@ -167,8 +168,9 @@ def _deed(step: Step) -> str:
 def coming_step(cadence: Cadence, key: StepKey | None) -> Step | None:
     """The step to come: where the enrollment stands, or what follows the wait it stands in; None is the end."""
     step = cadence.steps.get(key) if key is not None else None
-    if isinstance(step, Wait | WaitFor):
-        return cadence.steps.get(step.next) if step.next is not None else None
+    if isinstance(step, Wait | WaitUntil | WaitFor | Goto):
+        onward = step.to if isinstance(step, Goto) else step.next
+        return cadence.steps.get(onward) if onward is not None else None
     return step
 
 

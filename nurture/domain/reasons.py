@@ -34,6 +34,7 @@ class Reason(StrEnum):
     TAGGED = "tagged"
     SET = "set"
     TASKED = "tasked"
+    TASK_CLOSED = "task_closed"
     POSTED = "posted"
     ENROLLED_IN = "enrolled_in"
     RESUMED = "resumed"

@@ -9,8 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import Connection, update
 
 from nurture.domain.problem import Problem
+from nurture.domain.reasons import Reason
 from nurture.domain.task import OPEN, TaskOutcome
 from nurture.store import tables as t
+from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.events import wake_enrollments
 from nurture.store.tasks import close_task, lock_task
 
@@ -52,8 +54,21 @@ def answer_task(
     if not close_task(connection, task_id, read, by=rep, note=kept, now=now):
         raise RuntimeError(f"task {task_id} changed under its lock")
     _follow(connection, task, read, phone, now)
+    record_decisions(connection, [_decision(task, read, rep, now)])
     wake_enrollments(connection, [task.lead_id], now=now)
     return Closing(result="taken", status=read.value, by=rep)
+
+
+def _decision(task: Any, outcome: TaskOutcome, rep: str, now: datetime) -> NewDecision:
+    return NewDecision(
+        lead_id=task.lead_id,
+        enrollment_id=task.enrollment_id,
+        cadence=task.cadence,
+        step=task.step,
+        code=Reason.TASK_CLOSED,
+        at=now,
+        detail={"outcome": outcome.value, "by": rep, "task": task.text},
+    )
 
 
 def _outcome(text: str, kind: str) -> TaskOutcome:

@@ -16,6 +16,7 @@ from nurture.domain.reasons import Reason
 from nurture.domain.scoring import engagement_at
 from nurture.store import tables as t
 from nurture.store.cadences import load_versions
+from nurture.store.pauses import ALL, cadence_scope, paused_scopes, sender_scope, stopped_trials
 from nurture.store.suppressions import suppressed_among
 
 UNTOLD = (EventName.OPENED.value,)
@@ -152,18 +153,25 @@ def _next(connection: Connection, lead_id: int, asked: Asked) -> list[dict[str, 
     e, m = t.enrollment, t.message
     rows = connection.execute(
         select(
-            e, m.c.status.label("message_status"), m.c.not_before.label("not_before"), m.c.reply.label("message_reply")
+            e,
+            m.c.status.label("message_status"),
+            m.c.not_before.label("not_before"),
+            m.c.reply.label("message_reply"),
+            m.c.sender.label("sender"),
+            t.cadence_state.c.status.label("file_status"),
         )
         .outerjoin(m, m.c.id == e.c.message_id)
+        .outerjoin(t.cadence_state, t.cadence_state.c.cadence == e.c.cadence)
         .where(e.c.lead_id == lead_id, e.c.status.in_([status.value for status in RUNNING]))
         .order_by(e.c.priority.desc(), e.c.enrolled_at, e.c.id)
     ).all()
     cadences = load_versions(connection, {row.version for row in rows})
+    scopes, trials = paused_scopes(connection), stopped_trials(connection)
     coming = []
     for row in rows:
         cadence = cadences.get(row.version)
         step = coming_step(cadence, row.step) if cadence is not None else None
-        at, blocked_by, text = _in_the_way(row, asked)
+        at, blocked_by, text = _stopped(row, scopes, trials) or _in_the_way(row, asked)
         does = say_step(step) if step is not None else "the end of the cadence"
         coming.append(
             {
@@ -175,6 +183,23 @@ def _next(connection: Connection, lead_id: int, asked: Asked) -> list[dict[str, 
             }
         )
     return sorted(coming, key=lambda each: (each["at"] is None, each["at"] or asked.now))
+
+
+def _stopped(row: Any, scopes: frozenset[str], trials: frozenset[str]) -> tuple[None, str, str] | None:
+    """What a person, a file or a harmful change has stopped goes on at no known time."""
+    if ALL in scopes:
+        why = "everything is stopped by hand: 'nurture resume --all'"
+    elif cadence_scope(row.cadence) in scopes:
+        why = f"stopped by hand: 'nurture resume {row.cadence}'"
+    elif row.file_status in ("paused", "draft"):
+        why = f"its file says status: {row.file_status}"
+    elif row.version in trials:
+        why = f"the change it went by did harm: edit the file, or 'nurture release {row.cadence}'"
+    elif row.sender is not None and sender_scope(row.sender) in scopes:
+        why = f"its sender is stopped by hand: 'nurture resume --sender {row.sender}'"
+    else:
+        return None
+    return None, Reason.PAUSED.value, f": {why}"
 
 
 def _in_the_way(row: Any, asked: Asked) -> tuple[datetime | None, str | None, str]:

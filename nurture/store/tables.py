@@ -614,7 +614,7 @@ class Task(SQLModel, table=True):
     """What a rep has to do, from a `task` step. `task_key` makes one of each step and visit.
 
     `status`: open, or its outcome `done`, `no answer`, `wrong number`, `skipped`; `canceled` where its lead was erased.
-    `to` is whom the step named; `rep` is empty until `hand_over` has routed it. `message_id` is the mail that told it.
+    `to` is whom the step named; `rep` is empty until `hand_over` has routed it.
     """
 
     __tablename__ = "task"

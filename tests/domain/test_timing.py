@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from nurture.domain.cadence import FrequencyCap, Window
+from nurture.domain.cadence import FrequencyCap, Shift, Window
 from nurture.domain.country_zones import COUNTRY_ZONES
 from nurture.domain.spans import parse_span
 from nurture.domain.timing import (
@@ -21,6 +21,7 @@ from nurture.domain.timing import (
     moment_of,
     next_opening,
     next_weekday_time,
+    shift,
     zone_of,
 )
 from nurture.domain.windows import parse_window
@@ -326,3 +327,33 @@ def test_every_country_has_a_zone_that_exists() -> None:
 
 def test_a_time_with_seconds_inside_a_gap_ends_at_the_transition() -> None:
     assert from_local(date(2026, 3, 29), time(2, 30, 30, 5), BERLIN) == utc("2026-03-29 01:00")
+
+
+@pytest.mark.parametrize(
+    ("offset", "before"),
+    [
+        ("1 day", at("2026-11-19 09:00")),
+        ("1 day at 15:00", at("2026-11-19 15:00")),
+        ("2 business days", at("2026-11-18 09:00")),
+        ("1 week", at("2026-11-13 09:00")),
+        ("90 minutes", at("2026-11-20 07:30")),
+        ("0 days at 07:00", at("2026-11-20 07:00")),
+    ],
+)
+def test_an_offset_lies_before_its_moment(offset: str, before: datetime) -> None:
+    by = Shift(span=parse_span(offset), back=True)
+    assert shift(at("2026-11-20 09:00"), by, zone=BERLIN, is_holiday=no_holiday) == before
+
+
+def test_a_day_before_is_24_hours_and_a_calendar_day_is_not() -> None:
+    """On 25 October 2026 the clock is put back in the night before."""
+    sunday = at("2026-10-25 12:00")
+    elapsed, calendar = Shift(span=parse_span("1 day"), back=True), Shift(span=parse_span("1 day at 12:00"), back=True)
+    assert shift(sunday, elapsed, zone=BERLIN, is_holiday=no_holiday) == at("2026-10-24 13:00")
+    assert shift(sunday, calendar, zone=BERLIN, is_holiday=no_holiday) == at("2026-10-24 12:00")
+
+
+def test_working_days_before_leave_out_holidays() -> None:
+    tuesday = at("2026-04-07 10:00")
+    by = Shift(span=parse_span("1 business day"), back=True)
+    assert shift(tuesday, by, zone=BERLIN, is_holiday=is_holiday) == at("2026-04-02 10:00")

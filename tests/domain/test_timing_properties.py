@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.cadence import FrequencyCap, Span, Window
+from nurture.domain.cadence import FrequencyCap, Shift, Span, Window
 from nurture.domain.timing import (
     caps_free_at,
     end_of_wait,
@@ -24,6 +24,7 @@ from nurture.domain.timing import (
     from_local,
     next_opening,
     next_weekday_time,
+    shift,
     zone_of,
 )
 from tests.domain import timing_reference as doorkeeper
@@ -170,6 +171,29 @@ def test_a_wait_ends_when_the_doorkeeper_says(
     assert until == doorkeeper.end_of_wait(span, since, zone, is_holiday)
     assert until >= since
     counted("end_of_wait = reference")
+
+
+@bounded
+@given(place=places(), span=spans, is_holiday=calendars())
+def test_a_moment_before_another_is_where_the_calendar_put_back_says(
+    place: tuple[ZoneInfo, datetime], span: Span, is_holiday: Callable[[date], bool]
+) -> None:
+    zone, moment = place
+    found = shift(moment, Shift(span=span, back=True), zone=zone, is_holiday=is_holiday)
+    assert found == doorkeeper.shift_back(moment, span, zone, is_holiday)
+    counted("shift back = reference")
+
+
+@bounded
+@given(place=places(), span=spans, is_holiday=calendars())
+def test_a_moment_after_another_is_a_wait(
+    place: tuple[ZoneInfo, datetime], span: Span, is_holiday: Callable[[date], bool]
+) -> None:
+    zone, moment = place
+    found = shift(moment, Shift(span=span), zone=zone, is_holiday=is_holiday)
+    nothing = not span.amount and span.at is None
+    assert found == (moment if nothing else end_of_wait(span, moment, zone=zone, is_holiday=is_holiday))
+    counted("shift ahead = wait")
 
 
 @bounded

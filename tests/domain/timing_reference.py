@@ -80,6 +80,21 @@ def end_of_wait(span: Span, since: datetime, zone: ZoneInfo, is_holiday: Callabl
     raise AssertionError("watch() never ends")
 
 
+def shift_back(moment: datetime, span: Span, zone: ZoneInfo, is_holiday: Callable[[date], bool]) -> datetime:
+    """Puts leaves of the calendar back, a day at a time, until enough days have gone."""
+    shown = moment.astimezone(zone).replace(tzinfo=None)
+    if span.unit != "business days" and span.at is None:
+        minutes = {"minutes": 1, "hours": 60, "days": 24 * 60, "weeks": 7 * 24 * 60}[span.unit] * span.amount
+        return moment - minutes * MINUTE
+    left = span.amount * (7 if span.unit == "weeks" else 1)
+    leaf = shown.date()
+    while left > 0:
+        leaf -= DAY
+        if span.unit != "business days" or (leaf.weekday() < 5 and not is_holiday(leaf)):
+            left -= 1
+    return first_time_shown(leaf, span.at or shown.time(), zone)
+
+
 def caps_free_at(caps: Sequence[FrequencyCap], sent: Sequence[datetime], now: datetime) -> datetime:
     minute = now
     while any(len([at for at in sent if minute - cap.within < at <= minute]) >= cap.count for cap in caps):
