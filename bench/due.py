@@ -1,6 +1,6 @@
 """Taking 1,000 enrollments that are due, of 100 thousand, 1 million and 10 million under way.
 
-Usage: python -m bench.due [MOST]            (default 10000000 on SQLite; NURTURE_BENCH_POSTGRESQL=URL for PostgreSQL)
+Usage: python -m bench.due [MOST] [--postgresql]            (default 10000000 on SQLite)
 
 Each size is a table of its own; the rest of it is due at some moment of the coming year. What is timed is the stage's
 own claim, with the leads that it brings along, in a transaction that is rolled back; the median of the turns counts.
@@ -9,18 +9,16 @@ Prints the milliseconds and the ratio to the smallest table (goal: at most 1.5).
 
 from __future__ import annotations
 
-import os
 import platform
 import statistics
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
+from bench.databases import a_database
 from nurture.store.database import Database
 from nurture.store.enrollments import claim_due
 
@@ -90,30 +88,26 @@ def taking(database: Database) -> float:
     return statistics.median(turns[2:])
 
 
-def measure(url: str, root: Path, many: int) -> float:
+def measure(many: int, *, postgresql: bool) -> float:
     """A database with `many` enrollments, asked and thrown away."""
-    database = Database(url, root=root)
-    try:
-        SQLModel.metadata.drop_all(database.engine)
+    with a_database(postgresql=postgresql) as database:
         SQLModel.metadata.create_all(database.engine)
         with database.transaction() as connection:
             fill(connection, many)
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("ANALYZE"))
         return taking(database)
-    finally:
-        database.close()
 
 
 def main() -> None:
     """Prints one line a size."""
-    most = int(sys.argv[1]) if len(sys.argv) > 1 else SIZES[-1]
-    url = os.environ.get("NURTURE_BENCH_POSTGRESQL", "sqlite:///due.db")
-    print(f"{platform.machine()}, Python {platform.python_version()}, {url.partition(':')[0]}: {TAKEN} due of")
+    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    most, postgresql = numbers[0] if numbers else SIZES[-1], "--postgresql" in sys.argv
+    name = "PostgreSQL" if postgresql else "SQLite"
+    print(f"{platform.platform()}, Python {platform.python_version()}, {name}: {TAKEN:,} due of")
     smallest = None
     for many in (size for size in SIZES if size <= most):
-        with tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder:
-            took = measure(url, Path(folder), many)
+        took = measure(many, postgresql=postgresql)
         smallest = smallest or took
         print(f"  {many:>12,}: {took:7.2f} ms, ratio {took / smallest:.2f} (goal {GOAL})", flush=True)
 

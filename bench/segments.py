@@ -1,6 +1,6 @@
 """A segment over a million leads with five million events, against the same SQL written by hand, in the same run.
 
-Usage: python bench/segments.py [LEADS]      (default 1000000; five events a lead, SQLite)
+Usage: python -m bench.segments [LEADS] [--postgresql]      (default 1000000 on SQLite; five events a lead)
 
 Both are asked in turns and the fastest of each counts. Prints the milliseconds, the ratio (goal: at most 1.3), and what
 reading the condition's text and making SQL of it takes before the database sees anything.
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import platform
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
+from bench.databases import a_database
 from nurture.domain.conditions import Vocabulary, parse_condition
 from nurture.domain.scoring import decay_exponent
 from nurture.store.database import Database
@@ -33,79 +32,120 @@ GOAL = 1.3
 TURNS = 5
 
 
-def stored(moment: datetime) -> str:
-    """As SQLite holds it."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
 CONDITIONS = {
     'stage == "lead" and fit >= "B" and country in ["DE", "AT"] and tag("guide") and not replied()': """
         SELECT id FROM lead WHERE stage = 'lead' AND fit IN ('A', 'B') AND country IN ('DE', 'AT')
         AND id IN (SELECT lead_id FROM lead_tag WHERE tag = 'guide')
         AND id NOT IN (SELECT lead_id FROM event WHERE kind = 'replied' AND verdict = 'human')""",
-    'clicked(step="roi", within="7 days") or visited("/pricing*", within="14 days", times=2)': f"""
+    'clicked(step="roi", within="7 days") or visited("/pricing*", within="14 days", times=2)': """
         SELECT id FROM lead WHERE id IN (
             SELECT lead_id FROM event
-            WHERE kind = 'clicked' AND verdict = 'human' AND step = 'roi' AND at >= '{stored(NOW - timedelta(days=7))}')
+            WHERE kind = 'clicked' AND verdict = 'human' AND step = 'roi' AND at >= {days_ago_7})
         OR id IN (
-            SELECT lead_id FROM event WHERE kind = 'page viewed' AND verdict = 'human' AND path GLOB '/pricing*'
-            AND at >= '{stored(NOW - timedelta(days=14))}' GROUP BY lead_id HAVING count(*) >= 2)""",
-    'score >= 50 and days_since(last_engaged_at) < 30 and custom.plan == "pro"': f"""
-        SELECT id FROM lead WHERE last_engaged_at > '{stored(NOW - timedelta(days=30))}'
-        AND json_extract(custom, '$.plan') = 'pro'
-        AND fit_points + min(60, max(0,
-            coalesce(exp(gains - {EXPONENT!r}), 0) - coalesce(exp(losses - {EXPONENT!r}), 0))) >= 50""",
+            SELECT lead_id FROM event WHERE kind = 'page viewed' AND verdict = 'human' AND path {glob}
+            AND at >= {days_ago_14} GROUP BY lead_id HAVING count(*) >= 2)""",
+    'score >= 50 and days_since(last_engaged_at) < 30 and custom.plan == "pro"': """
+        SELECT id FROM lead WHERE last_engaged_at > {days_ago_30}
+        AND {plan} = 'pro'
+        AND fit_points + {least}(60, {greatest}(0,
+            coalesce(exp(gains - {exponent}), 0) - coalesce(exp(losses - {exponent}), 0))) >= 50""",
     'stage == "lead" and (contains(title, "marketing") or contains(title, "growth"))': """
-        SELECT id FROM lead WHERE stage = 'lead' AND (title LIKE '%marketing%' OR title LIKE '%growth%')""",
+        SELECT id FROM lead WHERE stage = 'lead' AND (title {like} '%marketing%' OR title {like} '%growth%')""",
     "custom.employees >= 50": """
-        SELECT id FROM lead WHERE json_extract(readings, '$.number.employees') >= 50""",
+        SELECT id FROM lead WHERE {employees} >= 50""",
     "not clicked() and opened(times=2)": """
         SELECT id FROM lead WHERE id NOT IN (SELECT lead_id FROM event WHERE kind = 'clicked' AND verdict = 'human')
         AND id IN (SELECT lead_id FROM event WHERE kind = 'opened' AND verdict = 'human'
                    GROUP BY lead_id HAVING count(*) >= 2)""",
 }
 
-NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many) "
-LEADS = (
-    NUMBERS
-    + """INSERT INTO lead (id, email, email_key, email_domain, country, title, stage, fit, fit_points, gains,
-                  custom, readings, hot_armed, rescore, created_at, last_engaged_at)
-SELECT i, 'p' || i || '@example.com', 'p' || i || '@example.com', 'example.com',
-       CASE abs(random()) % 6 WHEN 0 THEN 'DE' WHEN 1 THEN 'AT' WHEN 2 THEN 'FR' WHEN 3 THEN NULL ELSE 'US' END,
-       CASE abs(random()) % 5 WHEN 0 THEN 'Head of Marketing' WHEN 1 THEN 'Growth hacker' WHEN 2 THEN NULL
-                              WHEN 3 THEN 'Geschäftsführerin' ELSE 'Chief executive officer' END,
-       CASE abs(random()) % 4 WHEN 0 THEN 'mql' WHEN 1 THEN 'customer' ELSE 'lead' END,
-       substr('ABCD', 1 + abs(random()) % 4, 1), abs(random()) % 41,
-       CASE WHEN abs(random()) % 2 THEN :exponent + abs(random()) % 5 END,
-       '{"plan": "' || CASE WHEN abs(random()) % 3 THEN 'team' ELSE 'pro' END || '", "employees": "'
-            || (i % 200) || '"}',
-       '{"number": {"employees": ' || (i % 200) || '}, "moment": {}, "truth": {}}',
-       1, 0, :now, datetime(:now, '-' || (abs(random()) % 90) || ' days') || '.000000'
-FROM n"""
-)
-TAGS = "INSERT INTO lead_tag (lead_id, tag) SELECT id, 'guide' FROM lead WHERE abs(random()) % 5 = 0"
-EVENTS = (
-    NUMBERS
-    + """INSERT INTO event (lead_id, kind, at, recorded_at, verdict, source, source_id, step, cadence,
-                   link, path, props)
-SELECT 1 + abs(random()) % :leads,
-       CASE abs(random()) % 10 WHEN 0 THEN 'clicked' WHEN 1 THEN 'replied' WHEN 2 THEN 'page viewed'
-                               WHEN 3 THEN 'page viewed' ELSE 'opened' END,
-       datetime(:now, '-' || (abs(random()) % 259200) || ' minutes') || '.000000', :now,
-       CASE abs(random()) % 4 WHEN 0 THEN 'machine' ELSE 'human' END, 'bench', i,
-       CASE abs(random()) % 3 WHEN 0 THEN 'roi' ELSE 'intro' END, 'guide', 'https://acme.example/roi',
-       CASE abs(random()) % 3 WHEN 0 THEN '/pricing/team' ELSE '/blog' END, '{}'
-FROM n"""
-)
+SPELLED = {
+    "sqlite": {
+        "series": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :many) ",
+        "luck": "abs(random())",
+        "now": "'2026-11-24 12:00:00.000000'",
+        "ago": "datetime('2026-11-24 12:00:00', '-' || ({0}) || ' minutes') || '.000000'",
+        "json": "{0}",
+        "yes": "1",
+        "no": "0",
+        "text": "{0}",
+        "glob": "GLOB '/pricing*'",
+        "like": "LIKE",
+        "plan": "json_extract(custom, '$.plan')",
+        "employees": "json_extract(readings, '$.number.employees')",
+        "least": "min",
+        "greatest": "max",
+    },
+    "postgresql": {
+        "series": "WITH n(i) AS (SELECT generate_series(1, :many)) ",
+        "luck": "(random() * 1000000000)::int",
+        "now": "TIMESTAMPTZ '2026-11-24 12:00:00+00'",
+        "ago": "TIMESTAMPTZ '2026-11-24 12:00:00+00' - ({0}) * INTERVAL '1 minute'",
+        "json": "({0})::json",
+        "yes": "true",
+        "no": "false",
+        "text": "({0})::text",
+        "glob": "LIKE '/pricing%'",
+        "like": "ILIKE",
+        "plan": "custom ->> 'plan'",
+        "employees": "(readings #>> ARRAY['number', 'employees'])::float",
+        "least": "least",
+        "greatest": "greatest",
+    },
+}
+
+
+def spelled(sql: str, dialect: str) -> str:
+    """The SQL with what the two databases say differently."""
+    words = SPELLED[dialect]
+    moments = {f"days_ago_{days}": words["ago"].format(days * 24 * 60) for days in (7, 14, 30)}
+    return sql.format(**words, **moments, exponent=repr(EXPONENT))
+
+
+def fills(dialect: str) -> tuple[str, str, str]:
+    """The statements that make leads, tags and events."""
+    words = SPELLED[dialect]
+    luck, ago, json = words["luck"], words["ago"].format, words["json"].format
+    plan = f"""'{{"plan": "' || CASE WHEN {luck} % 3 > 0 THEN 'team' ELSE 'pro' END ||
+               '", "employees": "' || (i % 200) || '"}}'"""
+    readings = """'{"number": {"employees": ' || (i % 200) || '}, "moment": {}, "truth": {}}'"""
+    leads = f"""{words["series"]}INSERT INTO lead (id, email, email_key, email_domain, country, title, stage, fit,
+        fit_points, gains, custom, readings, hot_armed, rescore, created_at, last_engaged_at)
+    SELECT i, 'p' || i || '@example.com', 'p' || i || '@example.com', 'example.com',
+       CASE {luck} % 6 WHEN 0 THEN 'DE' WHEN 1 THEN 'AT' WHEN 2 THEN 'FR' WHEN 3 THEN NULL ELSE 'US' END,
+       CASE {luck} % 5 WHEN 0 THEN 'Head of Marketing' WHEN 1 THEN 'Growth hacker' WHEN 2 THEN NULL
+                       WHEN 3 THEN 'Geschäftsführerin' ELSE 'Chief executive officer' END,
+       CASE {luck} % 4 WHEN 0 THEN 'mql' WHEN 1 THEN 'customer' ELSE 'lead' END,
+       substr('ABCD', 1 + {luck} % 4, 1), {luck} % 41,
+       CASE WHEN {luck} % 2 = 1 THEN {EXPONENT!r} + {luck} % 5 END,
+       {json(plan)}, {json(readings)}, {words["yes"]}, {words["no"]}, {words["now"]},
+       {ago(f"{luck} % 90 * 1440")}
+    FROM n"""
+    tags = f"INSERT INTO lead_tag (lead_id, tag) SELECT id, 'guide' FROM lead WHERE {luck} % 5 = 0"
+    events = f"""{words["series"]}INSERT INTO event (lead_id, kind, at, recorded_at, verdict, source, source_id, step,
+        cadence, link, path, props)
+    SELECT 1 + {luck} % :leads,
+       CASE {luck} % 10 WHEN 0 THEN 'clicked' WHEN 1 THEN 'replied' WHEN 2 THEN 'page viewed'
+                        WHEN 3 THEN 'page viewed' ELSE 'opened' END,
+       {ago(f"{luck} % 259200")}, {words["now"]},
+       CASE {luck} % 4 WHEN 0 THEN 'machine' ELSE 'human' END, 'bench', {words["text"].format("i")},
+       CASE {luck} % 3 WHEN 0 THEN 'roi' ELSE 'intro' END, 'guide', 'https://acme.example/roi',
+       CASE {luck} % 3 WHEN 0 THEN '/pricing/team' ELSE '/blog' END, {json("'{}'")}
+    FROM n"""
+    return leads, tags, events
 
 
 def fill(database: Database, leads: int) -> None:
-    """Made-up leads and events; SQLite's own random(), since a ratio within one run needs no seed."""
+    """Made-up leads and events; the database's own random(), since a ratio within one run needs no seed."""
     SQLModel.metadata.create_all(database.engine)
+    make_leads, make_tags, make_events = (
+        text(each.replace(": ", "\\: ")) for each in fills(database.engine.dialect.name)
+    )
     with database.transaction() as connection:
-        connection.execute(text(LEADS), {"many": leads, "now": stored(NOW), "exponent": EXPONENT})
-        connection.execute(text(TAGS))
-        connection.execute(text(EVENTS), {"many": leads * EVENTS_A_LEAD, "leads": leads, "now": stored(NOW)})
+        connection.execute(make_leads, {"many": leads})
+        connection.execute(make_tags)
+        connection.execute(make_events, {"many": leads * EVENTS_A_LEAD, "leads": leads})
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE"))
 
 
@@ -125,7 +165,7 @@ def compare(connection: Connection, condition_text: str, by_hand: str) -> float:
     condition = parse_condition(condition_text, Vocabulary())
     ours, hand, found, found_by_hand = fastest(
         lambda: leads_meeting(connection, condition, ASKING),
-        lambda: set(connection.scalars(text(by_hand))),
+        lambda: set(connection.scalars(text(spelled(by_hand, connection.dialect.name)))),
     )
     if found != found_by_hand:
         raise SystemExit(f"{condition_text}: {found} leads, by hand {found_by_hand}")
@@ -143,16 +183,17 @@ def before_the_database() -> float:
 
 
 def main() -> None:
-    leads = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    print(f"{platform.platform()}, Python {platform.python_version()}, SQLite; {leads:,} leads, {leads * 5:,} events")
-    with tempfile.TemporaryDirectory() as folder:
-        database = Database("sqlite:///bench.db", root=Path(folder))
+    """Prints a line a condition, and the slowest ratio."""
+    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
+    leads, postgresql = numbers[0] if numbers else 1_000_000, "--postgresql" in sys.argv
+    name = "PostgreSQL" if postgresql else "SQLite"
+    print(f"{platform.platform()}, Python {platform.python_version()}, {name}; {leads:,} leads, {leads * 5:,} events")
+    with a_database(postgresql=postgresql) as database:
         began = time.perf_counter()
         fill(database, leads)
         with database.reading() as connection:
-            print(f"filled in {time.perf_counter() - began:.0f} s")
+            print(f"filled in {time.perf_counter() - began:.0f} s", flush=True)
             ratios = [compare(connection, *each) for each in CONDITIONS.items()]
-        database.close()
     print(f"reading a condition and making its SQL: {before_the_database():.0f} µs")
     print(f"slowest ratio {max(ratios):.2f} (goal: at most {GOAL})")
 

@@ -33,11 +33,11 @@ from nurture.store.spellings import (
     by_code_point,
     contains_folded,
     greater,
-    json_number,
-    json_text,
-    json_truth,
     lesser,
     pattern_matches,
+    read_number,
+    read_text,
+    read_truth,
     starts_folded,
     to_millionths,
 )
@@ -111,10 +111,10 @@ def _prospect() -> ColumnElement[bool]:
 
 
 _CUSTOM: Mapping[Kind, Callable[[str], ColumnElement[Any]]] = {
-    Kind.TEXT: lambda name: json_text(t.lead.c.custom, name),
-    Kind.NUMBER: lambda name: json_number(t.lead.c.readings, "number", name),
-    Kind.TRUTH: lambda name: json_truth(t.lead.c.readings, "truth", name),
-    Kind.MOMENT: lambda name: as_moment(json_text(t.lead.c.readings, "moment", name), t.lead.c.created_at.type),
+    Kind.TEXT: lambda name: read_text(t.lead.c.custom, name),
+    Kind.NUMBER: lambda name: read_number(t.lead.c.readings, "number", name),
+    Kind.TRUTH: lambda name: read_truth(t.lead.c.readings, "truth", name),
+    Kind.MOMENT: lambda name: as_moment(read_text(t.lead.c.readings, "moment", name), t.lead.c.created_at.type),
 }
 
 
@@ -125,13 +125,13 @@ def _of_event(name: str, kind: Kind, asked: Asked) -> ColumnElement[Any]:
     readings = asked.trigger.c.readings
     match kind:
         case Kind.NUMBER:
-            return json_number(readings, "number", name)
+            return read_number(readings, "number", name)
         case Kind.TRUTH:
-            return json_truth(readings, "truth", name)
+            return read_truth(readings, "truth", name)
         case Kind.MOMENT:
-            return as_moment(json_text(readings, "moment", name), t.lead.c.created_at.type)
+            return as_moment(read_text(readings, "moment", name), t.lead.c.created_at.type)
         case _:
-            return json_text(readings, "text", name)
+            return read_text(readings, "text", name)
 
 
 # --- tests, each true where it is true (`holds`), or where it is not

@@ -227,6 +227,41 @@ class _JsonTruth(_Test):
     postgresql = "CASE json_typeof({0} #> {2}) WHEN 'boolean' THEN CAST({0} #>> {2} AS boolean) END"
 
 
+class _ReadText(_Spelled):
+    type = Text()
+    inherit_cache = True
+    sqlite = "json_extract({0}, {1})"
+    postgresql = "{0} #>> {2}"
+
+
+class _ReadNumber(_Spelled):
+    type = Float()
+    inherit_cache = True
+    sqlite = "CAST(json_extract({0}, {1}) AS REAL)"
+    postgresql = "CAST({0} #>> {2} AS double precision)"
+
+
+class _ReadTruth(_Test):
+    inherit_cache = True
+    sqlite = "json_extract({0}, {1})"
+    postgresql = "CAST({0} #>> {2} AS boolean)"
+
+
+def read_text(column: ColumnElement[Any], *path: str) -> ColumnElement[str]:
+    """As `json_text`, where nurture wrote the column and nothing but a text can stand there: no look at its type."""
+    return _ReadText(column, *_json_path(path))
+
+
+def read_number(column: ColumnElement[Any], *path: str) -> ColumnElement[float]:
+    """As `json_number`, where nothing but a number that a double holds can stand."""
+    return _ReadNumber(column, *_json_path(path))
+
+
+def read_truth(column: ColumnElement[Any], *path: str) -> ColumnElement[bool]:
+    """As `json_truth`, where nothing but a truth value can stand."""
+    return _ReadTruth(column, *_json_path(path))
+
+
 def json_text(column: ColumnElement[Any], *path: str) -> ColumnElement[str]:
     """The text at the path of a JSON column; NULL where something else or nothing stands."""
     return _JsonText(column, *_json_path(path))
