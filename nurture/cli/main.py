@@ -8,7 +8,7 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, by_hand, content, database, demo, leads, mail, numbers, rehearse, run, stopping
+from nurture.cli import author, by_hand, content, database, demo, leads, mail, new, numbers, rehearse, run, stopping
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 
 app.command("init")(author.init)
+app.command("new")(new.new)
 app.command("check")(author.check)
 app.command("test")(rehearse.test)
 app.command("preview")(content.preview)

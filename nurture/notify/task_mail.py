@@ -47,6 +47,7 @@ def list_letter(rep: str, *, desk: Desk) -> RepMail:
         subject=f"Your open alerts and tasks at {desk.settings.workspace.name}",
         page=desk.page(Purpose.REP, link.payload),
         until=say(link.ends_at, desk.zone(rep)),
+        list_url=None,
     )
 
 

@@ -119,7 +119,7 @@ def _read(
         answer=read_answer,
         rep=rep,
         reason=_reason(reason) if read_answer is Answer.REJECT else None,
-        note=(note or "").strip()[:LONGEST_NOTE] or None,
+        note=_storable(note or "").strip()[:LONGEST_NOTE] or None,
         details=_kept(given),
         until=_until(given.get("until"), now) if read_answer is Answer.SNOOZE else None,
         value=value,
@@ -143,8 +143,13 @@ def _kept(details: Mapping[str, Any]) -> dict[str, Any]:
         elif isinstance(value, bool | int | float) or value is None:
             kept[name] = value
         else:
-            kept[name] = str(value)[:LONGEST_DETAIL]
+            kept[name] = _storable(str(value))[:LONGEST_DETAIL]
     return kept
+
+
+def _storable(text: str) -> str:
+    """As both databases take it: PostgreSQL keeps no NUL, and UTF-8 no lone surrogate."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def _until(given: Any, now: datetime) -> datetime:

@@ -89,10 +89,12 @@ class Poster:
         """Post everything that is due, the channels side by side."""
         due = await asyncio.to_thread(self._due_channels)
         counts: Counter[str] = Counter()
-        try:
-            await asyncio.gather(*(self._serve(channel, counts) for channel in due))
-        finally:
-            await self._carrier.close()
+        # whatever fails on one channel, the others finish what they have begun
+        ended = await asyncio.gather(*(self._serve(channel, counts) for channel in due), return_exceptions=True)
+        await self._carrier.close()
+        for error in ended:
+            if error is not None:
+                raise error
         return PostReport(**counts)
 
     def _due_channels(self) -> list[str]:

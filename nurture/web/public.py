@@ -11,8 +11,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from nurture.web.answers import answer
+from nurture.web.assets import asset
 from nurture.web.forms import double_opt_in, hosted_form
 from nurture.web.guard import DATABASE_AWAY, Guard
+from nurture.web.mail_pages import mail_in_browser, stay
 from nurture.web.preferences import preferences
 from nurture.web.rep_page import rep_page
 from nurture.web.site import PublicParts, Site, site_of
@@ -37,7 +39,10 @@ def public_app(parts: PublicParts) -> Starlette:
             Route("/m/{token}", offer, methods=["GET"]),
             Route("/a/{token}", answer, methods=["GET", "POST"]),
             Route("/r/{token}", rep_page, methods=["GET", "POST"]),
+            Route("/w/{token}", mail_in_browser, methods=["GET"]),
+            Route("/k/{token}", stay, methods=["GET", "POST"]),
             Route(site.style_path, _style, methods=["GET"]),
+            Route("/s/{digest}/{name:path}", asset, methods=["GET"]),
             Route("/healthz", _healthy, methods=["GET"]),
             Route("/readyz", _ready, methods=["GET"]),
         ],

@@ -15,9 +15,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from nurture.content.assets import Assets
 from nurture.content.tokens import Tokens
 from nurture.domain.forms import Form, Offer
 from nurture.domain.lifecycle import Lifecycle
+from nurture.pipeline.outgoing import LetterWriter
 from nurture.settings import Settings, resolve_secret
 from nurture.store.database import Database
 from nurture.store.hits import RawHit, Recorded, record_hits
@@ -61,6 +63,8 @@ class Site:
         )
         self._threads = anyio.CapacityLimiter(DATABASE_THREADS)
         self.recorder = HitRecorder(self._record)
+        self.assets = Assets(parts.root)
+        self.letters: LetterWriter | None = None
 
     def now(self) -> datetime:
         return self.parts.clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import mimetypes
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from nurture.content.tokens import Purpose
 from nurture.domain.forms import Offer
 from nurture.domain.verdict import HitKind
-from nurture.store.hits import HONEYPOT_INDEX, RawHit
+from nurture.store.hits import HONEYPOT_INDEX, RawHit, TrackingMode
 from nurture.web.site import Site, site_of
 
 log = logging.getLogger("nurture.web")
@@ -27,15 +28,16 @@ _PREFETCH_WORDS = ("prefetch", "prerender", "preview")
 # A transparent GIF of one pixel, GIF89a (the smallest that every mail program takes).
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 _HONEYPOT_SUFFIX = "h"
+_MODES: Mapping[str, TrackingMode] = {"a": "always", "c": "consent", "h": "hygiene", "n": "never"}
 
 
 async def opened(request: Request) -> Response:
     """GET|HEAD /o/T.gif"""
     site = site_of(request)
-    message_id = read_id(site.parts.tokens.read(Purpose.OPEN, request.path_params["token"]))
+    message_id, mode = read_tracked(site.parts.tokens.read(Purpose.OPEN, request.path_params["token"]))
     if message_id is None:
         return site.notice(request, "not_found", status=404)
-    await site.recorder.record(_hit(site, request, HitKind.OPEN, message_id))
+    await site.recorder.record(_hit(site, request, HitKind.OPEN, message_id, mode=mode))
     return Response(PIXEL, media_type="image/gif")
 
 
@@ -43,11 +45,11 @@ async def clicked(request: Request) -> Response:
     """GET|HEAD /c/TOKEN-INDEX"""
     site = site_of(request)
     token, _, suffix = request.path_params["token"].rpartition("-")
-    message_id = read_id(site.parts.tokens.read(Purpose.CLICK, token))
+    message_id, mode = read_tracked(site.parts.tokens.read(Purpose.CLICK, token))
     index = _link_index(suffix)
     if message_id is None or index is None:
         return site.notice(request, "not_found", status=404)
-    recorded = await site.recorder.record(_hit(site, request, HitKind.CLICK, message_id, index))
+    recorded = await site.recorder.record(_hit(site, request, HitKind.CLICK, message_id, index, mode=mode))
     if recorded.destination is not None:
         return RedirectResponse(recorded.destination, status_code=302)
     # whoever takes the bait, or follows a link that was never made, is told the same
@@ -83,13 +85,29 @@ def read_id(text: str | None) -> int | None:
     return int(text)
 
 
+def read_tracked(payload: str | None) -> tuple[int | None, TrackingMode | None]:
+    """The message that a tracked address speaks of, and its mode where its cadence has one of its own (`12~h`)."""
+    message, tilde, letter = (payload or "").partition("~")
+    if tilde and letter not in _MODES:
+        return None, None
+    return read_id(message), _MODES.get(letter)
+
+
 def offer_path(root: Path, file: str) -> Path | None:
     """The offer's file, if it lies in the workspace and is there."""
     path = (root / file).resolve()
     return path if path.is_relative_to(root.resolve()) and path.is_file() else None
 
 
-def _hit(site: Site, request: Request, kind: HitKind, message_id: int | None, index: int | None = None) -> RawHit:
+def _hit(
+    site: Site,
+    request: Request,
+    kind: HitKind,
+    message_id: int | None,
+    index: int | None = None,
+    *,
+    mode: TrackingMode | None = None,
+) -> RawHit:
     tracking = site.parts.settings.tracking
     agent = request.headers.get("user-agent", "")[:AGENT_AT_MOST]
     headers = {name: request.headers[name][:100] for name in _PREFETCH_HEADERS if name in request.headers}
@@ -98,7 +116,7 @@ def _hit(site: Site, request: Request, kind: HitKind, message_id: int | None, in
         method=request.method,
         at=site.now(),
         message_id=message_id,
-        mode=tracking.opens if kind is HitKind.OPEN else tracking.clicks,
+        mode=mode or (tracking.opens if kind is HitKind.OPEN else tracking.clicks),
         link_index=index,
         user_agent=agent,
         network_address=site.network_address(request),

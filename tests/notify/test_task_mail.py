@@ -103,5 +103,6 @@ def test_the_link_to_the_list_holds_for_twelve_hours_and_is_for_a_rep_who_is_the
     assert (link.rep, link.is_good(story.now)) == ("ben", True)
     assert not link.is_good(story.now + timedelta(hours=12))
     assert "until Mon 2 Nov, 22:00" in mail.text
+    assert mail.html.count("/r/") == mail.text.count("/r/") == 1
     with pytest.raises(LookupError):
         a_letter(story, "rep:nobody")

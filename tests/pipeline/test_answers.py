@@ -192,3 +192,8 @@ def test_the_page_sees_the_alert_with_its_lead_and_answers(story: Story, zoe: in
     assert (view.lead_id, view.email, view.status, view.rep) == (zoe, "zoe@zoe.example", "claimed", "chloe")
     assert (view.reasons, view.phone) == (("information requested",), None)
     assert [(said.answer, said.rep) for said in view.answers] == [("claim", "chloe")]
+
+
+def test_a_note_may_hold_whatever_a_form_can_send(story: Story, alert_id: int) -> None:
+    assert story.answer(alert_id, "claim", note="a\x00b\ud800 \U0001f600").result == "taken"
+    assert story.rows(t.alert_answer)[0].note == "ab? \U0001f600"

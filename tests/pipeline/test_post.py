@@ -73,7 +73,9 @@ class Office:
             queue_posts(connection, posts, now=self.now)
 
     def passed(self, worker: Poster | None = None) -> PostReport:
-        return asyncio.run((worker or self.poster).post())
+        # in a thread of its own: a browser test of the same process may have a loop running in this one
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(lambda: asyncio.run((worker or self.poster).post())).result()
 
     def later(self, **span: float) -> None:
         self.now += timedelta(**span)
