@@ -8,7 +8,21 @@ from typing import NoReturn
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.cli import author, by_hand, content, database, demo, leads, mail, new, numbers, rehearse, run, stopping
+from nurture.cli import (
+    author,
+    by_hand,
+    content,
+    database,
+    demo,
+    leads,
+    mail,
+    new,
+    numbers,
+    plan,
+    rehearse,
+    run,
+    stopping,
+)
 from nurture.domain.problem import Problem
 
 app = typer.Typer(
@@ -22,6 +36,7 @@ app = typer.Typer(
 app.command("init")(author.init)
 app.command("new")(new.new)
 app.command("check")(author.check)
+app.command("plan")(plan.plan)
 app.command("test")(rehearse.test)
 app.command("preview")(content.preview)
 app.command("render")(content.render)

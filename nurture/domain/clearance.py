@@ -103,7 +103,7 @@ def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
         return Never(code=Reason.SKIPPED_EXPIRED, why=f"expired at {message.expires_at.isoformat()}")
     if message.is_resent:
         return Go()
-    if is_paused:
+    if is_paused and not message.transactional:
         return NotNow(until=now + PAUSED_LOOK, code=Reason.PAUSED)
     if message.transactional:
         return Go()

@@ -346,10 +346,9 @@ def _email(step: Email, facts: Facts) -> Decision:
     expires_at = _expiry(step, facts)
     if expires_at is not None and facts.now >= expires_at:
         return _expired(step, expires_at, facts)
-    if step.transactional is not None:
-        return Send(step=step)
-    window = step.window or facts.cadence.window
-    if facts.held_until is not None and facts.held_until > facts.now:
+    asked_for = step.transactional is not None
+    window = ANY_TIME if asked_for else step.window or facts.cadence.window
+    if not asked_for and facts.held_until is not None and facts.held_until > facts.now:
         return Later(
             until=facts.held_until,
             code=Reason.HELD,
@@ -363,6 +362,8 @@ def _email(step: Email, facts: Facts) -> Decision:
         return GoOn(
             next=step.next, since_at=facts.now, code=Reason.SKIPPED_LATE, detail={"late_by": _say_duration(late_by)}
         )
+    if asked_for:
+        return Send(step=step)
     return _when_it_may_go(step, window, expires_at, facts)
 
 

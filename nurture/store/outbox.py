@@ -252,9 +252,10 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
         )
         .correlate(t.message)
     )
-    enrolled = exists(
-        select(1).where(e.c.id == m.enrollment_id, e.c.status == EnrollmentStatus.ACTIVE.value).correlate(t.message)
-    )
+    # what was asked for goes whichever cadence goes first
+    behind = and_(e.c.status == EnrollmentStatus.PAUSED.value, m.transactional.is_not(None))
+    runs = or_(e.c.status == EnrollmentStatus.ACTIVE.value, behind)
+    enrolled = exists(select(1).where(e.c.id == m.enrollment_id, runs).correlate(t.message))
     return or_(
         m.kind == MessageKind.ALERT.value,
         and_(m.kind == MessageKind.STEP.value, not_(suppressed), consented, or_(enrolled, m.resent_at.is_not(None))),

@@ -35,7 +35,7 @@ from tests.rehearsal.playing import apart, copy_workspace
 from tests.rehearsal.test_mutations import edits, is_seen
 
 REPOSITORY = Path(__file__).parents[2]
-SAMPLE = 40
+SAMPLE = 30
 """Edits played without being asked for all: some seconds."""
 
 
