@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from urllib.parse import quote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -160,15 +160,18 @@ def _date(value: Any, style: str = "%-d %B %Y") -> str:
 
 
 def _localtime(value: Any, timezone: Any = "UTC", style: str = "%A %-d %B, %H:%M") -> str:
-    """A moment in a zone (`{{ event.starts_at | localtime(lead.timezone) }}`); without an offset it is UTC."""
+    """A moment in a zone (`{{ event.starts_at | localtime(lead.timezone) }}`).
+
+    A text without an offset is the reader's local time already, as `wait_until` reads it.
+    """
     moment = _moment(value)
-    if not isinstance(moment, datetime):
-        return _styled(moment, style)
     try:
         zone = ZoneInfo(text_of(timezone))
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise RenderProblem(f'"{text_of(timezone)[:40]}" is not a time zone') from None
-    return _styled((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone), style)
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        return _styled(moment, style)
+    return _styled(moment.astimezone(zone), style)
 
 
 def _styled(moment: date, style: str) -> str:
