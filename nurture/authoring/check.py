@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +39,18 @@ def _many(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def check_workspace(root: Path) -> CheckReport:
+Ask = Callable[[tuple[Finding, ...], Compiled], tuple[Finding, ...]]
+"""Has the leads of a database say what they know to the findings."""
+
+
+def check_workspace(root: Path, ask: Ask | None = None) -> CheckReport:
     """Every mistake in the workspace at `root`. Raises Problem where there is no workspace."""
     if not (root / CONFIG).is_file():
         raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
     compiled = compile_sources(read_sources(root))
-    sources = compiled.sources
+    sources, findings = compiled.sources, findings_of(compiled, library_of(compiled))
     return CheckReport(
-        findings=findings_of(compiled, library_of(compiled)),
+        findings=ask(findings, compiled) if ask is not None else findings,
         cadences=len(sources.cadences),
         templates=len(sources.names.templates),
     )

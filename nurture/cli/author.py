@@ -9,13 +9,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.authoring.check import CheckReport, check_workspace
 from nurture.authoring.findings_out import as_document, as_github, as_sarif, count
+from nurture.authoring.lead_checks import asked_of_leads
 from nurture.authoring.schema import schemas
 from nurture.authoring.skeleton import write_skeleton
+from nurture.authoring.workspace import Compiled
+from nurture.bootstrap import system_clock
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
+from nurture.documents.finding import Finding
 from nurture.domain.problem import Problem
+from nurture.rehearsal.copying import as_it_is, snapshot
+from nurture.store.segments import Asking
 
 
 class CheckFormat(StrEnum):
@@ -43,7 +50,7 @@ def check(
     ] = CheckFormat.LINES,
 ) -> None:
     """Read every file and report each mistake with its place. Exit code 1 when there is an error."""
-    report = check_workspace(workspace)
+    report = check_workspace(workspace, _ask)
     if as_json:
         print_json(as_document(report.findings))
     elif format_ is CheckFormat.SARIF:
@@ -55,6 +62,23 @@ def check(
         _print_lines(report)
     if count(report.findings, "error"):
         raise typer.Exit(1)
+
+
+def _ask(findings: tuple[Finding, ...], compiled: Compiled) -> tuple[Finding, ...]:
+    """Ask the workspace's leads, where there is a database that answers; `check` needs none, and makes none."""
+    settings = compiled.sources.settings
+    if settings is None:
+        return findings
+    engagement = compiled.lifecycle.engagement
+    asking = Asking(now=system_clock(), half_life=engagement.half_life, engagement_cap=engagement.cap)
+    try:
+        with as_it_is(settings, compiled.sources.root) as database:
+            if database is None:
+                return findings
+            with snapshot(database) as connection:
+                return asked_of_leads(findings, compiled, connection, asking)
+    except (Problem, SQLAlchemyError):
+        return findings
 
 
 def _print_lines(report: CheckReport) -> None:
