@@ -280,7 +280,7 @@ class TemplateLibrary:
             raise pasted.error(0, f"the template can't be compiled: {error}") from None
 
     def _file(self, name: str, language: str | None) -> str:
-        """The file for a language: of `de-AT` `x.de-AT.mjml`, else `x.de.mjml`, else `x.mjml`, in any case."""
+        """The file for a language: of `de-AT` `x.de-AT.mjml`, `x.de.mjml`, or another region's; else `x.mjml`."""
         plain = self._folder / f"{name}.mjml"
         tags = languages_of(language)
         if tags and plain.parent.is_dir():
@@ -290,7 +290,8 @@ class TemplateLibrary:
                 for path in sorted(plain.parent.glob("*.mjml"), reverse=True)
                 if path.name.startswith(prefix) and language_of(path.name)
             }
-            found = next((translated[tag] for tag in tags if tag in translated), None)
+            regions = [tag for tag in sorted(translated) if tag.startswith(f"{tags[-1]}-")]
+            found = next((translated[tag] for tag in (*tags, *regions) if tag in translated), None)
             if found is not None:
                 return (Path(name).parent / found).as_posix()
         if plain.is_file():

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from email.utils import parseaddr
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -41,6 +40,7 @@ from nurture.domain.problem import Problem
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.pipeline.last_look import LastLook
+from nurture.pipeline.mailers import Mailer, mailers_of, owner_view
 from nurture.pipeline.material import Material, Wants, gather
 from nurture.pipeline.step_letter import (
     Modes,
@@ -81,30 +81,6 @@ class Outgoing:
     links: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mailer:
-    """A sender of config.toml, read once."""
-
-    name: str
-    address: str
-    reply_to: str | None
-    smtp: str
-    dkim: Sequence[DkimSigner]
-
-    @property
-    def domain(self) -> str:
-        return self.address.rpartition("@")[2].lower()
-
-
-def _mailers(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) -> dict[str, Mailer]:
-    mailers = {}
-    for key, sender in settings.senders.items():
-        name, address = parseaddr(sender.from_)
-        dkim = signers.get(address.rpartition("@")[2].lower(), ())
-        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
-    return mailers
-
-
 class LetterWriter:
     """Writes letters for one workspace. `prepare` before `waiting` and `write`."""
 
@@ -128,7 +104,7 @@ class LetterWriter:
         self._tokens = tokens
         self._clock = clock
         self._header_key = header_key
-        self._mailers = _mailers(self._settings, signers)
+        self._mailers = mailers_of(self._settings, signers)
         self._public = self._settings.workspace.public_url.rstrip("/")
         self._cadences: dict[str, Cadence] = {}
         self._look = LastLook(settings, calendar)
@@ -423,7 +399,7 @@ class LetterWriter:
         sender, workspace = self._sender(row), self._settings.workspace
         return {
             "lead": lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")}),
-            "owner": self._owner_view(row.lead_owner),
+            "owner": owner_view(self._settings, row.lead_owner),
             "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
             "workspace": {
                 "name": workspace.name,
@@ -480,20 +456,6 @@ class LetterWriter:
                 dkim=sender.dkim,
             )
         )
-
-    def _owner_view(self, owner: str | None) -> dict[str, Any]:
-        rep = self._settings.reps.get(owner) if owner else None
-        if rep is None:
-            return {}
-        fields = {
-            "name": rep.name,
-            "first_name": rep.name.partition(" ")[0],
-            "email": rep.email,
-            "title": rep.title,
-            "phone": rep.phone,
-            "meeting_url": rep.meeting_url,
-        }
-        return {key: value for key, value in fields.items() if value}
 
     def _sender(self, row: Any) -> Mailer:
         return self._mailers.get(row.sender) or self._mailers[self._settings.sending.sender]

@@ -19,8 +19,9 @@ from nurture.domain.cadence import Cadence, Email
 from nurture.domain.message import MessageKind
 from nurture.domain.problem import Problem
 from nurture.domain.timing import field_moment
+from nurture.pipeline.mailers import Mailer
 from nurture.pipeline.material import Material, date_fields
-from nurture.pipeline.outgoing import LetterWriter, Mailer
+from nurture.pipeline.outgoing import LetterWriter
 from nurture.pipeline.step_letter import thread_of
 from nurture.store import tables as t
 from nurture.store.cadences import version_of

@@ -1,0 +1,52 @@
+"""Who a letter is from: the senders of config.toml, and the rep who owns a lead, as templates see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from email.utils import parseaddr
+from typing import Any
+
+from nurture.content.dkim import DkimSigner
+from nurture.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mailer:
+    """A sender of config.toml, read once."""
+
+    name: str
+    address: str
+    reply_to: str | None
+    smtp: str
+    dkim: Sequence[DkimSigner]
+
+    @property
+    def domain(self) -> str:
+        return self.address.rpartition("@")[2].lower()
+
+
+def mailers_of(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) -> dict[str, Mailer]:
+    """name -> the sender, with the keys that sign for its domain."""
+    mailers = {}
+    for key, sender in settings.senders.items():
+        name, address = parseaddr(sender.from_)
+        dkim = signers.get(address.rpartition("@")[2].lower(), ())
+        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
+    return mailers
+
+
+def owner_view(settings: Settings, owner: str | None) -> dict[str, Any]:
+    """The lead's rep as templates see it; nothing where it has none."""
+    rep = settings.reps.get(owner) if owner else None
+    if rep is None:
+        return {}
+    fields = {
+        "name": rep.name,
+        "first_name": rep.name.partition(" ")[0],
+        "email": rep.email,
+        "title": rep.title,
+        "phone": rep.phone,
+        "meeting_url": rep.meeting_url,
+    }
+    return {key: value for key, value in fields.items() if value}
