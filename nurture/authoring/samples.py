@@ -29,6 +29,20 @@ SAMPLES: Mapping[str, Any] = {
     "fit": "A",
     "created_at": SOME_DAY,
 }
+EVENT_SAMPLES: Mapping[str, Any] = {
+    "title": "Three numbers, live",
+    "name": "Three numbers, live",
+    "starts_at": "2026-01-08T16:00:00+01:00",
+    "ends_at": "2026-01-08T17:00:00+01:00",
+    "duration": 60,
+    "location": "Online",
+    "url": "https://www.example.com/seat",
+    "form": "guide",
+    "plan": "pro",
+    "value": 100,
+    "currency": "EUR",
+}
+"""Properties of events, as their names suggest them."""
 _OF_A_TYPE: Mapping[str, Any] = {
     "number": 42,
     "boolean": True,
@@ -52,3 +66,14 @@ def _custom(settings: Settings, used: Iterable[str]) -> dict[str, Any]:
     return {
         name: _OF_A_TYPE.get(kind, "sample" if kind == "text" else kind) for name, kind in {**asked, **declared}.items()
     }
+
+
+def sample_event(used: Iterable[str], *, full: bool = True) -> dict[str, Any]:
+    """Properties of an event that would have begun the run: those that `used` names as `event.X`, and a moment.
+
+    Not `full`: none, as of an enrollment that no event began.
+    """
+    if not full:
+        return {}
+    asked = {name.split(".")[1] for name in used if name.startswith("event.") and name.count(".") >= 1}
+    return {name: EVENT_SAMPLES.get(name, f"Some {name}") for name in {"title", "starts_at", *asked}}

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nurture.authoring.samples import sample_lead
+from nurture.authoring.samples import sample_event, sample_lead
 from nurture.authoring.sources import TEMPLATES
 from nurture.authoring.workspace import Workspace, load_workspace
 from nurture.bootstrap import (
@@ -25,15 +25,23 @@ from nurture.bootstrap import (
 )
 from nurture.cli.output import WorkspaceDir, printable
 from nurture.content.letters import Composer, RenderProblem
-from nurture.content.templates import TemplateError, TemplateLibrary
+from nurture.content.templates import TemplateError
 from nurture.delivery.conversation import LinkLost
 from nurture.delivery.replies import Reply
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.addresses import AddressProblem, read_address
-from nurture.domain.cadence import Email
 from nurture.domain.problem import Problem
 from nurture.pipeline.outgoing import RenderFailed
-from nurture.pipeline.proofs import Proof, ProofRequest, choose_variant, find_recipient, find_step, write_proof
+from nurture.pipeline.proofs import (
+    Proof,
+    ProofRequest,
+    choose_variant,
+    find_recipient,
+    find_step,
+    last_event,
+    names_used,
+    write_proof,
+)
 from nurture.web.preview import Preview
 from nurture.web.server import ListeningServer
 
@@ -41,6 +49,7 @@ TEST_MARK = "[test] "
 
 StepName = Annotated[str, typer.Argument(metavar="STEP", help="CADENCE/ID: the cadence's file and the step's id.")]
 Variant = Annotated[str | None, typer.Option(help="One of the step's variants; without it, the first.")]
+Language = Annotated[str | None, typer.Option(help="Such as de or pt-BR, instead of the lead's own.")]
 
 
 class Format(StrEnum):
@@ -53,6 +62,7 @@ def render(
     step: StepName,
     lead: Annotated[str, typer.Option(metavar="ADDRESS", help="The lead who would get it.")],
     variant: Variant = None,
+    language: Language = None,
     format_: Annotated[Format, typer.Option("--format", help="Its HTML, its text part, or the whole letter.")] = (
         Format.HTML
     ),
@@ -62,7 +72,7 @@ def render(
     files, installation = load_workspace(workspace), open_unsigned(workspace)
     with installation.database.reading() as connection:
         fields = find_recipient(connection, lead)
-    proof = _write(installation, files, step, variant, fields)
+    proof = _write(installation, files, step, variant, fields, language=language)
     match format_:
         case Format.HTML:
             typer.echo(proof.letter.html, nl=False)
@@ -79,6 +89,7 @@ def send_test(
         str | None, typer.Option(metavar="ADDRESS", help="Written as for this lead; without it, for a made-up one.")
     ] = None,
     variant: Variant = None,
+    language: Language = None,
     workspace: WorkspaceDir = Path(),
 ) -> None:
     """Send one mail of a step to yourself, now, through the sender's own server. Nothing is recorded or tracked."""
@@ -88,7 +99,7 @@ def send_test(
     if lead is not None:
         with installation.database.reading() as connection:
             fields = find_recipient(connection, lead)
-    proof = _write(installation, files, step, variant, fields, to=recipient)
+    proof = _write(installation, files, step, variant, fields, to=recipient, language=language)
     server = build_server(installation, proof.mailer.smtp)
     reply = asyncio.run(_send(server, proof, recipient))
     if not reply.accepted:
@@ -131,17 +142,26 @@ def _write(
     lead: Mapping[str, Any] | None,
     *,
     to: str | None = None,
+    language: str | None = None,
 ) -> Proof:
     """The letter of the named step; a test where it is `to` somebody else than its lead. Raises Problem."""
     cadence, step = find_step(files.cadences, step_name)
     library = build_library(installation.root, files.settings)
-    fields = lead if lead is not None else sample_lead(files.settings, _used(library, step), full=True)
+    arm = choose_variant(step, variant)
+    used = names_used(library, step, arm, language)
+    fields = lead if lead is not None else sample_lead(files.settings, used, full=True)
+    event = None
+    if lead is not None:
+        with installation.database.reading() as connection:
+            event = last_event(connection, fields["email"], cadence)
     request = ProofRequest(
         cadence=cadence,
         step=step,
-        variant=choose_variant(step, variant),
+        variant=arm,
         lead=fields,
         to_address=to or fields["email"],
+        event=event if event is not None else sample_event(used),
+        language=language,
         message_id="proof" if to is None else f"test.{installation.rng.getrandbits(80):020x}",
         mark="" if to is None else TEST_MARK,
     )
@@ -151,13 +171,6 @@ def _write(
         raise Problem(f"{TEMPLATES}/{error}") from None
     except (RenderProblem, RenderFailed) as error:
         raise Problem(f"{step_name} can't be written for {printable(fields['email'])}: {error}") from None
-
-
-def _used(library: TemplateLibrary, step: Email) -> frozenset[str]:
-    try:
-        return library.variables(step.template)
-    except TemplateError:
-        return frozenset()  # writing the letter tells what is wrong with it
 
 
 async def _send(server: Server, proof: Proof, recipient: str) -> Reply:

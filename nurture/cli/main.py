@@ -21,6 +21,7 @@ from nurture.cli import (
     plan,
     rehearse,
     run,
+    simulate,
     stopping,
 )
 from nurture.domain.problem import Problem
@@ -37,6 +38,7 @@ app.command("init")(author.init)
 app.command("new")(new.new)
 app.command("check")(author.check)
 app.command("plan")(plan.plan)
+app.command("simulate")(simulate.simulate)
 app.command("test")(rehearse.test)
 app.command("preview")(content.preview)
 app.command("render")(content.render)

@@ -118,7 +118,7 @@ def _document(plan: CadencePlan, *, names: bool) -> dict[str, Any]:
         "leads": {
             "active": plan.active,
             "same": plan.same,
-            **{group.value: plan.groups[group] for group in Group if group is not Group.SAME},
+            **{group.value: plan.groups[group] for group in _MOVED},
             "enroll": plan.enroll,
         },
         "held": plan.is_held,
@@ -128,7 +128,8 @@ def _document(plan: CadencePlan, *, names: bool) -> dict[str, Any]:
     return document
 
 
-_NAMED = (*(group.value for group in Group if group is not Group.SAME), "enroll")
+_MOVED = (Group.EARLIER, Group.LATER, Group.STEP_LOST, Group.EXIT)
+_NAMED = (*(group.value for group in _MOVED), "enroll")
 
 
 # --- for a person
@@ -211,7 +212,6 @@ def _say(one_or_more: tuple[str, str], count: int) -> str:
 
 _ALL_LEAVE = ("The 1 lead under way leaves it at once.", "All {} leads under way leave it at once.")
 _REST = ("1 goes on as before", "{} go on as before")
-_MOVED = (Group.EARLIER, Group.LATER, Group.STEP_LOST, Group.EXIT)
 _SAYS: Mapping[Group, tuple[str, str]] = {
     Group.EARLIER: ("1 moves earlier", "{} move earlier"),
     Group.LATER: ("1 moves later", "{} move later"),

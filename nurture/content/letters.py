@@ -310,11 +310,15 @@ def _threaded(subject: str, first: str | None) -> str:
     """The subject of an answer: the thread's, with "Re: ", unless the step says another one."""
     if first is None:
         return subject
-    bare = _REPLY.sub("", first, count=1) if _REPLY.match(first) else first
-    own = _REPLY.sub("", subject, count=1) if _REPLY.match(subject) else subject
+    bare, own = _without_re(h.clean(first, h.SUBJECT_LIMIT)), _without_re(subject)
     if own and own.casefold() != bare.casefold():
         return subject
-    return h.clean(f"Re: {bare}", h.SUBJECT_LIMIT) if bare.strip() else ""
+    return h.clean(f"Re: {bare}", h.SUBJECT_LIMIT) if bare else ""
+
+
+def _without_re(subject: str) -> str:
+    found = _REPLY.match(subject)
+    return subject[found.end() :] if found else subject
 
 
 def _around(body: str, request: LetterRequest, subject: str) -> tuple[str, str, tuple[str, ...]]:

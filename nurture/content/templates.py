@@ -30,6 +30,7 @@ from nurture.content.assembly import (
 )
 from nurture.content.assets import AssetFunction, Assets
 from nurture.content.inspection import Objection, inspect, parse
+from nurture.content.languages import language_of, nearest_language
 from nurture.content.links import html_slot, printed, text_slot
 from nurture.content.mjml_compiler import MjmlCompiler, shared_compiler
 from nurture.content.mjml_scan import Scan, scan
@@ -51,7 +52,6 @@ Stamps = dict[str, tuple[int, int]]
 
 # of a rendered template: controls that XML has no place for, and what UNTYPED keeps out of templates
 _UNREADABLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|{UNTYPED.pattern}")
-_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,4}\Z")
 _UNSAID = 'lang="und"'
 """What MJML writes where `<mjml lang="…">` does not say it."""
 KNOWN_AT_MOST = 5_000
@@ -282,18 +282,13 @@ class TemplateLibrary:
     def _file(self, name: str, language: str | None) -> str:
         """The file for a language: of `de-AT` `x.de-AT.mjml`, `x.de.mjml`, or another region's; else `x.mjml`."""
         plain = self._folder / f"{name}.mjml"
-        tags = languages_of(language)
-        if tags and plain.parent.is_dir():
+        if language and plain.parent.is_dir():
             prefix = f"{plain.stem}."
-            translated = {
-                _tag(language_of(path.name)): path.name
-                for path in sorted(plain.parent.glob("*.mjml"), reverse=True)
-                if path.name.startswith(prefix) and language_of(path.name)
-            }
-            regions = [tag for tag in sorted(translated) if tag.startswith(f"{tags[-1]}-")]
-            found = next((translated[tag] for tag in (*tags, *regions) if tag in translated), None)
-            if found is not None:
-                return (Path(name).parent / found).as_posix()
+            files = [path.name for path in plain.parent.glob("*.mjml") if path.name.startswith(prefix)]
+            translated = {language_of(file): file for file in files if language_of(file)}
+            nearest_one = nearest_language(language, translated)
+            if nearest_one is not None:
+                return (Path(name).parent / translated[nearest_one]).as_posix()
         if plain.is_file():
             return f"{name}.mjml"
         known = ", ".join(self.names()[:12])
@@ -334,20 +329,3 @@ def _stamp(path: str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_mtime_ns, status.st_size
-
-
-def languages_of(language: str | None) -> list[str]:
-    """The tags that a language is looked up by, the nearest first: of `de_AT` `de-at` and `de`; none for nonsense."""
-    if not language or not _LANGUAGE.match(language):
-        return []
-    parts = _tag(language).split("-")
-    return ["-".join(parts[:count]) for count in range(len(parts), 0, -1)]
-
-
-def language_of(file: str) -> str:
-    """The language in a file's name: `de` of `letter.de.mjml`, "" of `letter.mjml`."""
-    return file.rpartition("/")[2].removesuffix(".mjml").partition(".")[2]
-
-
-def _tag(language: str) -> str:
-    return language.lower().replace("_", "-")

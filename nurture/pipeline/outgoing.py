@@ -298,7 +298,7 @@ class LetterWriter:
                 name=sender.name, address=sender.address, key=self._header_key, public_url=self._public
             )
             calendar = calendar_entry(step, row, material, organizer)
-            if calendar is None:
+            if calendar is None and row.id:  # not of a proof
                 log.warning("calendar_entry_left_out", message=row.id, cadence=row.cadence, step=row.step)
         return replace(
             request,

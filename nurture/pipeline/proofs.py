@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -13,6 +14,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, select
 
 from nurture.content.letters import Letter
+from nurture.content.templates import TemplateError, TemplateLibrary
 from nurture.documents.nearest import suggest
 from nurture.domain.addresses import AddressProblem, read_address
 from nurture.domain.cadence import Cadence, Email
@@ -22,7 +24,7 @@ from nurture.domain.timing import field_moment
 from nurture.pipeline.mailers import Mailer
 from nurture.pipeline.material import Material, date_fields
 from nurture.pipeline.outgoing import LetterWriter
-from nurture.pipeline.step_letter import thread_of
+from nurture.pipeline.step_letter import saying, thread_of
 from nurture.store import tables as t
 from nurture.store.cadences import version_of
 from nurture.store.lead_facts import LEAD_COLUMNS, LEAD_FIELDS
@@ -121,6 +123,18 @@ def _row(letters: LetterWriter, request: ProofRequest) -> SimpleNamespace:
     if request.language:
         lead["lead_language"] = request.language
     return SimpleNamespace(**message, **lead)
+
+
+def names_used(library: TemplateLibrary, step: Email, arm: str, language: str | None = None) -> frozenset[str]:
+    """The dotted names that an arm's letter speaks of, as far as its texts can be read: writing it tells the rest."""
+    said = saying(step, arm, language or "")
+    used: set[str] = set()
+    with suppress(TemplateError):
+        used |= library.variables(said.template, language=language)
+    for text in (said.subject, said.preheader, *said.vars.values()):
+        with suppress(TemplateError):
+            used |= library.line(text).variables
+    return frozenset(used)
 
 
 def last_event(connection: Connection, address: str, cadence: Cadence) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from nurture.content.calendar_entry import CalendarEntry
-from nurture.content.templates import languages_of
+from nurture.content.languages import nearest_language
 from nurture.domain.cadence import Cadence, Email, Tracking
 from nurture.pipeline.material import ENDS, STARTS, Material
 from nurture.store.letter_facts import EarlierMail
@@ -33,17 +33,13 @@ class Saying:
 
 def saying(step: Email, arm: str, language: str) -> Saying:
     """What is missing in a translation stays as it is."""
-    locales = {_tag(name): locale for name, locale in step.locales.items()} if step.locales else {}
-    locale = next((locales[tag] for tag in languages_of(language) if tag in locales), None)
+    nearest = nearest_language(language, step.locales) if step.locales else None
+    locale = step.locales[nearest] if nearest is not None else None
     subject, preheader = step.subjects[arm], step.preheader
     if locale is not None:
         subject = locale.subjects.get(arm, locale.subjects.get("", subject))
         preheader = locale.preheader if locale.preheader is not None else preheader
     return Saying(template=step.template_of(arm), subject=subject, preheader=preheader, vars=step.vars_of(arm))
-
-
-def _tag(language: str) -> str:
-    return language.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, kw_only=True)

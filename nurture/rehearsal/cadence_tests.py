@@ -216,9 +216,7 @@ class _Play:
         trigger = self._cadence.trigger
         if trigger is None:
             return None
-        there = next(
-            (each for each in self._pending if each[0] <= self._start and each[2].name == trigger.event), None
-        )
+        there = next((each for each in self._pending if each[0] <= self._start and each[2].name == trigger.event), None)
         if there is not None:
             self._pending.remove(there)
         props = dict(self._test.trigger or {})

@@ -19,7 +19,7 @@ _HEADERS = {
 async def asset(request: Request) -> Response:
     """GET|HEAD /s/HASH/NAME"""
     site = site_of(request)
-    name = request.path_params["name"]
+    name = "/".join(request.path_params[part] for part in ("folder", "name") if part in request.path_params)
     path = await site.in_thread(site.assets.find, request.path_params["digest"], name)
     if path is None:
         return site.notice(request, "not_found", status=404)

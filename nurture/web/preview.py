@@ -16,9 +16,11 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from nurture.content.assets import Assets
+from nurture.content.workspace_files import content_type
 from nurture.documents.finding import Finding
 from nurture.domain.cadence import Cadence, Email
 from nurture.domain.problem import Problem
@@ -51,6 +53,7 @@ class Preview:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.closing = False
+        self._assets = Assets(desk.root)
         self._pages = Environment(
             loader=FileSystemLoader(PAGES),
             autoescape=True,
@@ -65,6 +68,7 @@ class Preview:
                 Route("/", self.overview),
                 Route("/step/{cadence}/{step}", self.step),
                 Route("/changed", self.changed),
+                Route("/s/{digest}/{name:path}", self.picture),
                 Route("/{asset}", self.asset),
             ],
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS, www_redirect=False)],
@@ -93,6 +97,15 @@ class Preview:
         if name not in _ASSETS:
             return Response(status_code=404)
         return Response((PAGES / name).read_bytes(), media_type=_ASSETS[name], headers={"cache-control": "no-cache"})
+
+    async def picture(self, request: Request) -> Response:
+        """A file of `assets/`, which readers get from the public listener."""
+        name = request.path_params["name"]
+        path = await anyio.to_thread.run_sync(self._assets.find, request.path_params["digest"], name)
+        if path is None:
+            return Response(status_code=404)
+        headers = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox"}
+        return FileResponse(path, media_type=content_type(name), headers=headers)
 
     # --- pages, in a thread
 
@@ -130,11 +143,13 @@ class Preview:
             step=step,
             sight=sight,
             choices=choices,
-            frame=framed(html, dark=choices.dark),
+            frame=framed(html, dark=choices.dark, public_url=shelf.public_url),
             inverted=choices.dark and not has_dark_colours(html),
-            languages=shelf.languages(step.template),
+            languages=shelf.languages(step, choices.arm),
             addresses=self.desk.addresses(),
-            about=[each for each in shelf.about(cadence.name, step.template) if _place(each) != sight.place],
+            about=[
+                each for each in shelf.about(cadence.name, step.template_of(choices.arm)) if _place(each) != sight.place
+            ],
         )
 
     def _page(self, name: str, shelf: Shelf, *, images: bool = True, **values: object) -> Response:
@@ -160,6 +175,7 @@ class Choices:
         self.dark = asked.get("dark") == "1"
         self.images = asked.get("images") != "0"
         self.variant = asked.get("variant") or next(iter(step.subjects))
+        self.arm = self.variant if self.variant in step.subjects else next(iter(step.subjects))
         self.language = asked.get("language", "")
         lead = asked.get("lead", "").strip() or FULL
         self.sample = lead if lead in (FULL, BARE) else ""

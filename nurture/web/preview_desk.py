@@ -19,7 +19,7 @@ from sqlalchemy import select
 from nurture.authoring.check import findings_of
 from nurture.authoring.content_checks import library_of
 from nurture.authoring.render_checks import place_of_problem
-from nurture.authoring.samples import sample_lead
+from nurture.authoring.samples import sample_event, sample_lead
 from nurture.authoring.sources import TEMPLATES, read_sources
 from nurture.authoring.workspace import Compiled, Workspace, compile_sources
 from nurture.content.letters import RenderProblem
@@ -29,7 +29,16 @@ from nurture.documents.finding import Finding
 from nurture.domain.cadence import Cadence, Email
 from nurture.domain.problem import Problem
 from nurture.pipeline.outgoing import LetterWriter, RenderFailed
-from nurture.pipeline.proofs import Proof, ProofRequest, choose_variant, emails_of, find_recipient, write_proof
+from nurture.pipeline.proofs import (
+    Proof,
+    ProofRequest,
+    choose_variant,
+    emails_of,
+    find_recipient,
+    last_event,
+    names_used,
+    write_proof,
+)
 from nurture.settings import CONFIG
 from nurture.store import tables as t
 from nurture.store.database import Database
@@ -64,6 +73,11 @@ class Shelf:
         return self.make_letters(workspace, self.library) if workspace is not None else None
 
     @property
+    def public_url(self) -> str:
+        settings = self.compiled.sources.settings
+        return settings.workspace.public_url.rstrip("/") if settings else ""
+
+    @property
     def title(self) -> str:
         settings = self.compiled.sources.settings
         return settings.workspace.name if settings else "nurture"
@@ -73,12 +87,13 @@ class Shelf:
         for cadence in self.compiled.cadences.values():
             yield cadence, emails_of(cadence)
 
-    def languages(self, template: str) -> list[str]:
-        """The workspace's language first, then those that the template is translated into."""
+    def languages(self, step: Email, arm: str) -> list[str]:
+        """The workspace's language first, then those that the step or its template is translated into."""
         settings = self.compiled.sources.settings
         first = settings.workspace.language if settings else "en"
         files = [file.removesuffix(".mjml").partition(".") for file in self.compiled.sources.template_files]
-        return [first, *sorted({language for name, _, language in files if name == template and language} - {first})]
+        translated = {language for name, _, language in files if name == step.template_of(arm) and language}
+        return [first, *sorted({*translated, *step.locales} - {first})]
 
     def about(self, cadence: str, template: str) -> list[Finding]:
         """The mistakes that this letter may show: of its cadence, its template, and parts that templates share."""
@@ -125,7 +140,7 @@ class Desk:
     """Reads the files again when one changed. Safe to use from several threads."""
 
     def __init__(self, *, root: Path, database: Database, make_letters: MakeLetters) -> None:
-        self._root = root
+        self.root = root
         self._database = database
         self._make_letters = make_letters
         self._lock = threading.Lock()
@@ -133,7 +148,7 @@ class Desk:
 
     def stamp(self) -> str:
         """Another text whenever a file was written, made or removed."""
-        marks = sorted(_marks(self._root))
+        marks = sorted(_marks(self.root))
         return hashlib.sha256(repr(marks).encode()).hexdigest()[:16]
 
     def shelf(self) -> Shelf:
@@ -141,7 +156,7 @@ class Desk:
         with self._lock:
             stamp = self.stamp()
             if self._shelf is None or self._shelf.stamp != stamp:
-                compiled = compile_sources(read_sources(self._root))
+                compiled = compile_sources(read_sources(self.root))
                 library = library_of(compiled)
                 findings = findings_of(compiled, library)
                 self._shelf = Shelf(stamp, compiled, library, findings, self._make_letters)
@@ -158,13 +173,16 @@ class Desk:
         letters = shelf.letters
         if letters is None:
             return Sight(mistake=f"{CONFIG} has a mistake")
-        lead = self._lead(shelf, step, look)
+        variant = choose_variant(step, look.variant)
+        used = names_used(shelf.library, step, variant, look.language)
+        lead = self._lead(shelf, used, look)
         request = ProofRequest(
             cadence=cadence,
             step=step,
-            variant=choose_variant(step, look.variant),
+            variant=variant,
             lead=lead,
             to_address=lead["email"],
+            event=self._event(cadence, used, look),
         )
         try:
             proof = write_proof(letters, request)
@@ -183,11 +201,19 @@ class Desk:
         file, line, column = place_of_problem(shelf.compiled, cadence.name, step.key, message)
         return Sight(mistake=message, place=f"{file}:{line}:{column}")
 
-    def _lead(self, shelf: Shelf, step: Email, look: Look) -> Mapping[str, Any]:
+    def _event(self, cadence: Cadence, used: frozenset[str], look: Look) -> Mapping[str, Any]:
+        """The lead's own, where one of the kind that begins this cadence happened to it."""
+        found = None
+        if look.lead not in (FULL, BARE):
+            with self._database.reading() as connection:
+                found = last_event(connection, look.lead, cadence)
+        return found if found is not None else sample_event(used, full=look.lead != BARE)
+
+    def _lead(self, shelf: Shelf, used: frozenset[str], look: Look) -> Mapping[str, Any]:
         if look.lead in (FULL, BARE):
             settings = shelf.compiled.sources.settings
             assert settings is not None  # there are letters
-            lead = sample_lead(settings, _used(shelf.library, step), full=look.lead == FULL)
+            lead = sample_lead(settings, used, full=look.lead == FULL)
             lead["language"] = None
         else:
             with self._database.reading() as connection:
@@ -195,12 +221,16 @@ class Desk:
         return {**lead, "language": look.language} if look.language else lead
 
 
-def framed(html: str, *, dark: bool) -> str:
+def framed(html: str, *, dark: bool, public_url: str = "") -> str:
     """The letter for its frame: links open beside the preview, and the colour scheme is the one that was chosen.
+
+    Pictures of `assets/`, which the mail has at `public_url`, come from the preview itself.
 
     Where the letter has no dark colours of its own, dark shows what programs make of it that invert colours.
     """
     is_ready = has_dark_colours(html)
+    if public_url:
+        html = html.replace(f'src="{public_url}/s/', 'src="/s/')
     html = _DARK.sub("(min-width:0)" if dark else "(max-width:0)", html)
     head = '<base target="_blank">' + (_INVERTED if dark and not is_ready else "")
     return html.replace("<head>", f"<head>{head}", 1)
@@ -219,13 +249,6 @@ def find_shown(shelf: Shelf, cadence: str, step: str) -> tuple[Cadence, Email] |
 
 def problem_of(error: Problem) -> Sight:
     return Sight(mistake=str(error))
-
-
-def _used(library: TemplateLibrary, step: Email) -> frozenset[str]:
-    try:
-        return library.variables(step.template)
-    except TemplateError:
-        return frozenset()
 
 
 def _as_far_as_understood(compiled: Compiled) -> Workspace | None:

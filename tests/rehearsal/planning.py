@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,11 @@ Groups = dict[str, dict[str, set[str]]]
 
 def planned(world: World) -> dict[str, CadencePlan]:
     """What `nurture plan` finds for the files as they are now."""
-    files = load_workspace(world.installation.root)
-    now = world.clock()
+    return planned_in(world.installation.root, world.clock())
+
+
+def planned_in(root: Path, now: datetime) -> dict[str, CadencePlan]:
+    files = load_workspace(root)
     with as_it_is(files.settings, files.root) as database:
         plans = make_plan(database, files, take_up=taking_up(files, now=now), now=now, names=True)
     return {each.edit.cadence: each for each in plans}
@@ -42,13 +44,6 @@ def as_groups(plans: dict[str, CadencePlan]) -> Groups:
         assert told == {group: len(who) for group, who in plan.names.items() if who and group != "enroll"}
         assert plan.active == plan.same + sum(told.values())
     return {name: groups for name, groups in named.items() if groups}
-
-
-@dataclass
-class Standing:
-    """Where every enrollment stands."""
-
-    rows: dict[int, Any] = field(default_factory=dict)
 
 
 def standing(database: Database) -> dict[int, Any]:
@@ -99,20 +94,21 @@ def entered(before: dict[int, Any], after: dict[int, Any]) -> Groups:
     return groups
 
 
+def emptied(postgres_url: str) -> None:
+    """As if nothing had ever been made in it."""
+    database = Database(postgres_url)
+    with database.transaction() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    database.close()
+
+
 @contextmanager
-def opened(
-    root: Path, postgres_url: str | None, *, config: str = "", **cadences: str
-) -> Iterator[World]:
+def opened(root: Path, postgres_url: str | None, *, config: str = "", **cadences: str) -> Iterator[World]:
     """A world over SQLite, or over a PostgreSQL that is emptied first."""
     if postgres_url is not None:
-        database = Database(postgres_url)
-        with database.transaction() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        database.close()
-        made = make_root(root, url=postgres_url, config=config, **cadences)
-    else:
-        made = make_root(root, config=config, **cadences)
+        emptied(postgres_url)
+    made = make_root(root, url=postgres_url or "sqlite:///nurture.db", config=config, **cadences)
     world = open_world(made, clock=VirtualClock(MONDAY))
     try:
         yield world

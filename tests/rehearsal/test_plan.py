@@ -16,7 +16,6 @@ from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.events import NewEvent, record_event, wake_enrollments
 from nurture.store.leads import tag_leads
-from nurture.store.pauses import cadence_scope, pause
 from tests.engine.world import HEAD, World, add_leads, steps, write_cadences
 from tests.rehearsal.planning import Groups, as_groups, entered, opened, planned, standing, what_happened
 
@@ -32,7 +31,10 @@ FORK = """if: clicked()
       - email: hello
         id: again
         subject: again"""
+ANOTHER_FORK = FORK.replace("fork", "more").replace("roi", "r2").replace("again", "a2")
 TOUR = ("mail:a", "wait: 3 days", "mail:b", "wait: 2 days", FORK, "wait: 5 days\n    id: rest", "mail:z", "tag: toured")
+NO_BUYERS = HEAD.replace('"lead"', '"lead" and not tag("buyer")')
+WIDER = HEAD.replace('stage == "lead"', 'stage in ["lead", "mql"]')
 SIDE = HEAD + "priority: 20\n" + steps("wait: 4 days", "mail:s")
 BESIDE = HEAD + "concurrent: true\n" + steps("wait: 9 days", "mail:t")
 LATER = HEAD.replace("current_and_future", "only_future") + "concurrent: true\n" + steps("mail:u")
@@ -61,7 +63,7 @@ EDITS: dict[str, dict[str, str | None]] = {
     "a step moved": {"tour": tour("mail:b", "wait: 3 days", "mail:a", *TOUR[3:])},
     "a step renamed": {"tour": tour(*instead(0, "mail:first"))},
     "a wait renamed": {"tour": tour(*instead(5, "wait: 5 days\n    id: pause"))},
-    "a branch added": {"tour": tour(*TOUR[:4], FORK.replace("fork", "more").replace("roi", "r2").replace("again", "a2"), *TOUR[4:])},
+    "a branch added": {"tour": tour(*TOUR[:4], ANOTHER_FORK, *TOUR[4:])},
     "a branch removed": {"tour": tour(*without(4))},
     "priority": {"tour": tour(head=HEAD + "priority: 10\n")},
     "priority of another": {"side": SIDE.replace("20", "90")},
@@ -74,10 +76,10 @@ EDITS: dict[str, dict[str, str | None]] = {
     "a goal": {"tour": tour(head=HEAD + 'goal: tag("buyer")\n')},
     "an exit": {"tour": tour(head=HEAD + 'exit: country == "DE"\n')},
     "less time for the goal": {"tour": tour(head=HEAD + "goal: stage == \"mql\"\ngoal_within: 5 days\n")},
-    "who leaves the segment": {"tour": tour(head=HEAD.replace('"lead"', '"lead" and not tag("buyer")') + "exit_on_leave: true\n")},
-    "a wider segment": {"tour": tour(head=HEAD.replace('stage == "lead"', 'stage in ["lead", "mql"]'))},
+    "who leaves the segment": {"tour": tour(head=NO_BUYERS + "exit_on_leave: true\n")},
+    "a wider segment": {"tour": tour(head=WIDER)},
     "again after a while": {"tour": tour(head=HEAD + "reentry: after 2 days\n")},
-    "a limit": {"tour": tour(head=HEAD.replace('stage == "lead"', 'stage in ["lead", "mql"]') + "enroll_limit: 2 per day\n")},
+    "a limit": {"tour": tour(head=WIDER + "enroll_limit: 2 per day\n")},
     "a window": {"tour": tour(head=HEAD.replace("window: any", 'window: {days: sun, hours: "10:00-11:00"}'))},
     "a canary": {"tour": tour(*without(1), head=HEAD + "canary: 5\n")},
     "another sender": {"tour": tour(head=HEAD + "sender: ben\n")},
@@ -91,7 +93,7 @@ EDITS: dict[str, dict[str, str | None]] = {
     "a new one for those of now": {"new": LATER.replace("only_future", "only_current")},
     "one for those to come takes all": {"later": LATER.replace("only_future", "current_and_future")},
     "nothing": {},
-    "everything at once": {"tour": tour("mail:b", "wait: 1 day", "mail:z"), "side": None, "beside": BESIDE.replace("9", "2")},
+    "much at once": {"tour": tour("mail:b", "wait: 1 day", "mail:z"), "side": None, "beside": BESIDE.replace("9", "2")},
 }  # fmt: skip
 BEN = '[senders.ben]\nfrom = "Ben <ben@acme.example>"\n'
 

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 
 from nurture.inbound.csv_import import ImportRequest, import_leads
 from nurture.store import tables as t
@@ -66,7 +67,7 @@ TEMPLATES = {
         '<mj-text>{{ vars.greeting }}, {{ event.title }} <a href="https://acme.example/a">a</a> '
         '<a href="{{ view_url }}">view</a> <a href="{{ stay_url }}">stay</a></mj-text>'
     ),
-    "seat.de-DE.mjml": mjml("<mj-text>Guten Tag, {{ event.title }}</mj-text>"),
+    "seat.de.mjml": mjml("<mj-text>Guten Tag, {{ event.title }}</mj-text>"),
     "again.mjml": mjml("<mj-text>Tomorrow</mj-text>"),
     "other.mjml": mjml("<mj-text>Well?</mj-text>"),
 }
@@ -114,6 +115,11 @@ def parsed(receiver: Receiving) -> list[EmailMessage]:
     return found
 
 
+def html_of(message: Any) -> str:
+    html: str = message.get_body(("html",)).get_content()
+    return html
+
+
 def decisions(running: Running, step: str) -> list[str]:
     with running.installation.database.reading() as connection:
         rows = connection.execute(select(t.decision).where(t.decision.c.step == step).order_by(t.decision.c.id))
@@ -139,7 +145,7 @@ def test_the_seat_mail_has_its_picture_its_file_and_its_calendar_entry(world: tu
     assert message.get_content_type() == "multipart/mixed"
     letter, guide, invite = message.iter_parts()
     assert [part.get_content_type() for part in letter.iter_parts()] == ["text/plain", "text/html"]
-    html = letter.get_body(("html",)).get_content()
+    html = html_of(letter)
     picture = re.search(r'src="(http://127.0.0.1:8080/s/[0-9a-f]+/hero.png)"', html)
     assert picture, "the picture's address names its content"
     assert "Hello Zoe, Less, better" in html and 'lang="en"' in html
@@ -157,7 +163,7 @@ def test_the_cadences_own_tracking_rules_its_links(world: tuple[Running, Receivi
     register(running, "zoe@zoe.example", **SEAT)
     running.once()
     (message,) = parsed(receiver)
-    html = message.get_body(("html",)).get_content()
+    html = html_of(message)
     assert "/o/" not in html, "opens are never tracked"
     assert re.search(r"/c/\w+\.\d+~h\.", html), "clicks are, and the link tells how"
 
@@ -168,8 +174,8 @@ def test_a_translation_is_chosen_by_the_leads_language(world: tuple[Running, Rec
     running.once()
     (message,) = parsed(receiver)
     assert message["Subject"] == "Ihr Platz: Less, better"
-    html = message.get_body(("html",)).get_content()
-    assert "Guten Tag" in html and 'lang="de-DE"' in html and "Bis bald" in html
+    html = html_of(message)
+    assert "Guten Tag" in html and 'lang="de"' in html and "Bis bald" in html
 
 
 def test_follow_ups_answer_in_the_thread_and_an_own_subject_stays(world: tuple[Running, Receiving]) -> None:
@@ -237,10 +243,36 @@ def test_a_file_that_is_gone_fails_the_mail_and_a_template_that_breaks_does_not(
     register(running, "zoe@zoe.example", **SEAT)
     running.once()
     (root / "templates" / "email" / "seat.mjml").write_text("<mjml>{{ half")
-    (root / "templates" / "email" / "seat.de-DE.mjml").unlink()
+    (root / "templates" / "email" / "seat.de.mjml").unlink()
     with running.installation.database.transaction() as connection:
         connection.execute(update(t.lead).values(language=None))
     running.clock.advance(timedelta(hours=1))
     register(running, "uwe@uwe.example", **SEAT)
     assert running.once().sent == 1, "as the template last was right"
-    assert "Hello Uwe" in parsed(receiver)[1].get_body(("html",)).get_content()
+    assert "Hello Uwe" in html_of(parsed(receiver)[1])
+
+
+def test_one_odd_message_keeps_no_other_from_going(world: tuple[Running, Receiving]) -> None:
+    running, receiver = world
+    for name in ("zoe", "uwe"):
+        register(running, f"{name}@{name}.example", **SEAT)
+    running.stages.react()
+    running.stages.enroll()
+    running.stages.advance()
+    odd = {"kind": "alert", "to_address": "ben@acme.example", "sender": "anna", "recipient_domain": "acme.example"}
+    times = {"created_at": MONDAY, "not_before": MONDAY}
+    with running.installation.database.transaction() as connection:
+        for number, payload in enumerate(({}, {"alert": "task:nonsense"}, {"alert": 999})):
+            connection.execute(insert(t.message).values(**odd, **times, intent_key=f"odd:{number}", payload=payload))
+        uwe = t.message.c.to_address == "uwe@uwe.example"
+        connection.execute(update(t.message).where(uwe).values(version="of no cadence"))
+    report = running.once()
+    assert (report.sent, report.failed) == (1, 4)
+    assert [each["To"] for each in parsed(receiver)] == ["zoe@zoe.example"]
+    with running.installation.database.reading() as connection:
+        why = set(connection.scalars(select(t.message.c.reply).where(t.message.c.status == "failed")))
+    assert why == {
+        "the alert is no longer there",
+        "the alert can't be written: ValueError",
+        "step seat of webinar no longer sends this",
+    }
