@@ -316,10 +316,13 @@ def load_settings(root: Path) -> Settings:
     settings, _, findings = read_settings(root)
     if settings is None:
         raise Problem("\n".join(str(finding) for finding in findings if finding.level == "error"))
+    return settings.model_copy(update={"database": DatabaseSettings(url=database_url(settings, root))})
+
+
+def database_url(settings: Settings, root: Path) -> str:
+    """Where the database is, `env:` and `file:` looked up. Raises Problem where that says nothing."""
     url = settings.database.url
-    if url.startswith(("env:", "file:")):
-        return settings.model_copy(update={"database": DatabaseSettings(url=resolve_secret(_rooted(url, root)))})
-    return settings
+    return resolve_secret(_rooted(url, root)) if url.startswith(("env:", "file:")) else url
 
 
 def _rooted(reference: str, root: Path) -> str:

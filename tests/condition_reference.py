@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any, Literal
 
 GRADES = "DCBA"
@@ -63,6 +64,11 @@ def simple_fold(text: str) -> str:
     return "".join(out)
 
 
+@lru_cache(maxsize=100)
+def _parsed(text: str) -> ast.expr:
+    return ast.parse(text.strip(), mode="eval").body
+
+
 @dataclass(frozen=True)
 class Reference:
     world: World
@@ -71,7 +77,7 @@ class Reference:
     since: Literal["ever", "enrollment"] = "ever"
 
     def meets(self, text: str) -> bool:
-        return self._true(ast.parse(text.strip(), mode="eval").body)
+        return self._true(_parsed(text))
 
     # --- logic
 

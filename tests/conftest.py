@@ -19,6 +19,16 @@ from nurture.store.database import Database
 DATA = Path(__file__).parent / "data"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On several processors the tests of a file stay together, but for chunks of one; what is slow goes first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            drawn = getattr(item, "callspec", None)
+            chunk = drawn.params.get("chunk") if drawn is not None else None
+            item.add_marker(pytest.mark.xdist_group(f"{item.path}:{chunk}"))
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this test run's own, or the one that DATABASE_URL names."""

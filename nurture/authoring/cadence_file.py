@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 
 from nurture.documents.nearest import suggest
 from nurture.documents.strict import Strict, misplaced, say
@@ -15,6 +15,8 @@ Condition = Filled
 """Checked by `authoring/conditions.py`, which knows the places inside of it."""
 Arms = Annotated[dict[Name, Filled], Field(min_length=2, max_length=10)]
 """Two to ten arms of a test by their names."""
+Template = Annotated[Filled, AfterValidator(lambda value: value.removesuffix(".mjml"))]
+"""The name of a file in templates/email/, with or without its suffix."""
 Funnel = Literal["awareness", "consideration", "decision"]
 
 
@@ -46,10 +48,10 @@ class StepBody(Strict):
 class EmailStep(StepBody):
     """Sends a template to the lead."""
 
-    email: Filled
+    email: Template
     subject: Filled | Arms
     preheader: Text = ""
-    body: Arms | None = None
+    body: Annotated[dict[Name, Template], Field(min_length=2, max_length=10)] | None = None
     sender: Filled | Arms | None = None
     test: TestBody | None = None
     compile: Literal["per_lead"] | None = None

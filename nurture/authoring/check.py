@@ -9,7 +9,9 @@ from pathlib import Path
 from nurture.authoring.content_checks import check_content, library_of
 from nurture.authoring.findings_out import count
 from nurture.authoring.lint import lint
+from nurture.authoring.never_sent import never_sent
 from nurture.authoring.render_checks import check_messages, check_rendering
+from nurture.authoring.rivals import rivals
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
 from nurture.authoring.workspace import Compiled, compile_sources
@@ -61,6 +63,8 @@ def findings_of(compiled: Compiled, library: TemplateLibrary) -> tuple[Finding, 
     findings = {
         *compiled.findings,
         *lint(compiled),
+        *rivals(compiled),
+        *never_sent(compiled),
         *check_templates(compiled),
         *check_content(compiled, library),
         *check_rendering(compiled, library),

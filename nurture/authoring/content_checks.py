@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from nurture.authoring.cadence_file import EmailStep, NotifyStep
+from nurture.authoring.cadence_file import EmailStep, NotifyStep, TaskStep
 from nurture.authoring.sources import FORMS, TEMPLATES, template_name
 from nurture.authoring.step_keys import in_file_order, key_steps
 from nurture.authoring.workspace import Compiled
@@ -59,7 +59,8 @@ def _uses(compiled: Compiled) -> dict[str, set[bool]]:
     for cadence in compiled.cadences.values():
         for step in cadence.steps.values():
             if isinstance(step, Email):
-                uses[step.template].add(step.per_lead)
+                for arm in step.arms:
+                    uses[step.template_of(arm)].add(step.per_lead)
     for offer in compiled.offers.values():
         uses[offer.email].add(False)
     return uses
@@ -70,7 +71,7 @@ def _lines(compiled: Compiled) -> Iterator[tuple[Document, Path, str]]:
     for stem, file in compiled.files.items():
         document = compiled.sources.cadences[stem]
         for step in in_file_order(key_steps(file.steps)):
-            for path, text in _texts_of(step.body):
+            for path, text in texts_of(step.body):
                 yield document, (*step.path, *path), text
     document_of_forms = compiled.sources.special.get(FORMS)
     if document_of_forms is None:
@@ -82,13 +83,26 @@ def _lines(compiled: Compiled) -> Iterator[tuple[Document, Path, str]]:
             yield document_of_forms, ("forms", name, "confirm", "subject"), form.confirm.subject
 
 
-def _texts_of(body: object) -> Iterator[tuple[Path, str]]:
+def texts_of(body: object) -> Iterator[tuple[Path, str]]:
+    """The texts of a step that are filled in for a lead, and where in the step they stand."""
     if isinstance(body, NotifyStep):
         yield ("message",), body.message
+    if isinstance(body, TaskStep):
+        yield ("task",), body.task
     if isinstance(body, EmailStep):
         yield ("preheader",), body.preheader
-        if isinstance(body.subject, str):
-            yield ("subject",), body.subject
-        else:
-            for arm, text in body.subject.items():
-                yield ("subject", arm), text
+        yield from by_arm(("subject",), body.subject)
+        for name, said in (body.vars or {}).items():
+            yield from by_arm(("vars", name), said)
+        for language, locale in (body.locales or {}).items():
+            yield from by_arm(("locales", language, "subject"), locale.subject)
+            yield from by_arm(("locales", language, "preheader"), locale.preheader)
+
+
+def by_arm(path: Path, said: str | Mapping[str, str] | None) -> Iterator[tuple[Path, str]]:
+    """A text, or one for each arm, and where they stand."""
+    if isinstance(said, str):
+        yield path, said
+    elif said is not None:
+        for arm, text in said.items():
+            yield (*path, arm), text

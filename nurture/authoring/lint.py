@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from nurture.authoring.content_checks import texts_of
 from nurture.authoring.cycles import reachable
 from nurture.authoring.sources import FORMS
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
@@ -63,7 +64,6 @@ def lint(compiled: Compiled) -> Iterator[Finding]:
         yield from _offer_first(document, keyed, cadence, compiled)
     if FORMS in sources.special:
         yield from _subjects_of_forms(sources.special[FORMS], compiled)
-    yield from _rivals(compiled)
 
 
 def _warn(document: Document, path: Path, code: str, message: str, *, at_key: bool = False) -> Finding:
@@ -129,11 +129,9 @@ def _unreachable(document: Document, keyed: tuple[KeyedStep, ...], cadence: Cade
 
 def _subjects(document: Document, keyed: tuple[KeyedStep, ...]) -> Iterator[Finding]:
     for step in in_file_order(keyed):
-        subject = getattr(step.body, "subject", None)
-        place = (*step.path, "subject")
-        for arm, text in subject.items() if isinstance(subject, dict) else [(None, subject)]:
-            if text is not None:
-                yield from _subject(document, place if arm is None else (*place, arm), text)
+        for path, text in texts_of(step.body):
+            if path[0] == "subject" or (path[0] == "locales" and path[2] == "subject"):
+                yield from _subject(document, (*step.path, *path), text)
 
 
 def _subjects_of_forms(document: Document, compiled: Compiled) -> Iterator[Finding]:
@@ -168,15 +166,3 @@ def _offer_first(
 
 def _roles(cadence: Cadence) -> set[str | None]:
     return {step.role for step in cadence.steps.values() if isinstance(step, Email)}
-
-
-def _rivals(compiled: Compiled) -> Iterator[Finding]:
-    """Live cadences that want the same leads with the same right to them."""
-    first: dict[tuple[str, int], str] = {}
-    for stem, cadence in compiled.cadences.items():
-        if cadence.status != "live" or cadence.segment is None or cadence.concurrent:
-            continue
-        rival = first.setdefault((cadence.segment, cadence.priority), stem)
-        if rival != stem:
-            message = f"the same segment and priority as cadence '{rival}': give one of them another priority"
-            yield _warn(compiled.sources.cadences[stem], ("segment",), "rivals", message)

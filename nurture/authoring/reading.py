@@ -51,7 +51,7 @@ class Reading:
         known = frozenset(choices)
         if value is not None and value not in known:
             hint = suggest(value, known, none=none or "there is none yet")
-            self.report(path, f"unknown-{kind}", f"unknown {kind} '{value}'{hint}")
+            self.report(path, f"unknown-{kind.replace(' ', '-')}", f"unknown {kind} '{value}'{hint}")
 
     def template(self, path: Path, value: str | None) -> None:
         none = "there is no file templates/email/*.mjml"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nurture.authoring.cadence_file import EmailStep, NotifyStep
-from nurture.authoring.samples import OF_EVERY_LEAD, SAMPLES, SOME_DAY, sample_lead
+from nurture.authoring.cadence_file import EmailStep, NotifyStep, TaskStep
+from nurture.authoring.content_checks import texts_of
+from nurture.authoring.samples import OF_EVERY_LEAD, SAMPLES, SOME_DAY, sample_event, sample_lead
 from nurture.authoring.sources import FORMS, TEMPLATES
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
 from nurture.authoring.workspace import Compiled
+from nurture.content.languages import language_of
 from nurture.content.letters import Composer, Letter, LetterRequest, LinkStyle, RenderProblem
 from nurture.content.lint import lint_html, lint_text
 from nurture.content.templates import TemplateError, TemplateLibrary
@@ -23,18 +26,28 @@ from nurture.settings import Settings
 from nurture.store.lead_facts import lead_view
 
 _URL = "https://mail.example/x"
+OF_EVERY_LETTER = ("unsubscribe_url", "preferences_url", "view_url", "stay_url")
+"""The addresses that every letter can speak of; those of an offer or a form are in theirs alone."""
 _MISSING = re.compile(r"^([\w.]+) is missing and has no default$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Letter:
-    """A letter to be tried: its texts stand at `path`, at the keys of `lines`."""
+    """A letter to be tried: its texts stand at `path`, at the keys of `lines`, its template at `place`.
+
+    `vars` are the texts of one arm. `language` is that of a translation, "" for the template itself. `triggered`:
+    an event began the run.
+    """
 
     document: Document
     path: Path
     template: str
+    place: Path = ("email",)
     lines: Mapping[Path, str]
+    vars: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
     per_lead: bool = False
+    triggered: bool = False
     addresses: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -46,27 +59,63 @@ def check_rendering(compiled: Compiled, library: TemplateLibrary) -> Iterator[Fi
     composer = Composer(library)
     remarked: set[tuple[str, str]] = set()
     for letter in _letters(compiled):
+        used = _used(library, letter)
         for full in (True, False):
-            lead = _lead(library, letter.template, settings, full=full)
-            context = {**_context(settings, full=full), "lead": lead, **letter.addresses}
+            context = _context(letter, library, settings, used, full=full)
             yield from _bad_lines(letter, library, context, full=full)
             written = yield from _tried(compiled, letter, composer, context, settings, full=full)
             if written is not None:
-                yield from _disliked(compiled, letter.template, written, remarked)
+                yield from _disliked(compiled, letter, written, remarked)
 
 
 def _letters(compiled: Compiled) -> Iterator[_Letter]:
+    """Every letter in its own language and in those that it is translated to."""
+    for letter in (*_letters_of_steps(compiled), *_letters_of_forms(compiled)):
+        yield letter
+        for file in compiled.sources.template_files:
+            if file.startswith(f"{letter.template}.") and (language := language_of(file)):
+                yield replace(letter, language=language, lines={})
+
+
+def _letters_of_steps(compiled: Compiled) -> Iterator[_Letter]:
     for stem, file in compiled.files.items():
         document = compiled.sources.cadences[stem]
         for step in in_file_order(key_steps(file.steps)):
             if isinstance(step.body, EmailStep):
-                yield _letter_of_step(document, step, step.body)
-    document_of_forms = compiled.sources.special.get(FORMS)
-    if document_of_forms is None:
+                letters = _arms(document, step, step.body)
+                yield from (replace(each, triggered=file.trigger is not None) for each in letters)
+
+
+def _arms(document: Document, step: KeyedStep, body: EmailStep) -> Iterator[_Letter]:
+    """One letter for each template with each set of `vars`; the step's lines stand in the first."""
+    lines = dict(texts_of(body))
+    said = (body.subject, body.body, body.sender, *(body.vars or {}).values())
+    arms: Mapping[str, Any] = next((each for each in said if isinstance(each, dict)), {"": None})
+    for number, arm in enumerate(arms):
+        template = (body.body or {}).get(arm, body.email)
+        variables = {
+            name: text if isinstance(text, str) else text.get(arm, "") for name, text in (body.vars or {}).items()
+        }
+        yield _Letter(
+            document=document,
+            path=step.path,
+            template=template,
+            place=("body", arm) if body.body and arm in body.body else ("email",),
+            lines=lines if number == 0 else {},
+            vars=variables,
+            per_lead=body.compile == "per_lead",
+        )
+        if not body.body and not body.vars:
+            return
+
+
+def _letters_of_forms(compiled: Compiled) -> Iterator[_Letter]:
+    document = compiled.sources.special.get(FORMS)
+    if document is None:
         return
     for name, offer in compiled.offers.items():
         yield _Letter(
-            document=document_of_forms,
+            document=document,
             path=("offers", name),
             template=offer.email,
             lines={("subject",): offer.subject},
@@ -75,7 +124,7 @@ def _letters(compiled: Compiled) -> Iterator[_Letter]:
     for name, form in compiled.forms.items():
         if form.confirm is not None:
             yield _Letter(
-                document=document_of_forms,
+                document=document,
                 path=("forms", name, "confirm"),
                 template=form.confirm.template,
                 lines={("subject",): form.confirm.subject},
@@ -83,31 +132,29 @@ def _letters(compiled: Compiled) -> Iterator[_Letter]:
             )
 
 
-def _letter_of_step(document: Document, step: KeyedStep, body: EmailStep) -> _Letter:
-    lines: dict[Path, str] = {("preheader",): body.preheader} if body.preheader else {}
-    if isinstance(body.subject, str):
-        lines[("subject",)] = body.subject
-    else:
-        lines |= {("subject", arm): text for arm, text in body.subject.items()}
-    per_lead = body.compile == "per_lead"
-    return _Letter(document=document, path=step.path, template=body.email, lines=lines, per_lead=per_lead)
+def _used(library: TemplateLibrary, letter: _Letter) -> frozenset[str]:
+    """The dotted names that the letter speaks of, as far as its texts can be read."""
+    used: set[str] = set()
+    with suppress(TemplateError):
+        used |= library.variables(letter.template, language=letter.language or None)
+    for text in (*letter.lines.values(), *letter.vars.values()):
+        with suppress(TemplateError):
+            used |= library.line(text).variables
+    return frozenset(used)
 
 
-def _lead(library: TemplateLibrary, template: str, settings: Settings, *, full: bool) -> dict[str, Any]:
-    """A made-up lead as the engine shows one to templates."""
-    try:
-        used = library.variables(template)
-    except TemplateError:
-        used = frozenset()
-    return lead_view(sample_lead(settings, used, full=full))
-
-
-def _context(settings: Settings, *, full: bool) -> dict[str, Any]:
+def _context(
+    letter: _Letter, library: TemplateLibrary, settings: Settings, used: frozenset[str], *, full: bool
+) -> dict[str, Any]:
+    """What the engine shows to the template, of made-up people."""
     workspace = settings.workspace
     person = {"name": "Ben Okafor", "first_name": "Ben", "email": "ben@example.com", "timezone": "Europe/Berlin"}
     titled = {**person, "title": "Account executive", "phone": "+49 30 1", "meeting_url": _URL}
     sender = _sender(settings)
-    return {
+    context: dict[str, Any] = {
+        **library.functions,
+        **dict.fromkeys(OF_EVERY_LETTER, _URL),
+        "lead": lead_view(sample_lead(settings, used, full=full)),
         "owner": titled if full else {},
         "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
         "workspace": {
@@ -117,7 +164,19 @@ def _context(settings: Settings, *, full: bool) -> dict[str, Any]:
             "language": workspace.language,
             "timezone": workspace.timezone,
         },
+        "event": sample_event(used, full=full) if letter.triggered else {},
+        **letter.addresses,
     }
+    context["vars"] = {name: _filled(library, text, context) for name, text in letter.vars.items()}
+    return context
+
+
+def _filled(library: TemplateLibrary, text: str, context: Mapping[str, Any]) -> str:
+    """As written, where it can't be filled in: that is told where it stands."""
+    try:
+        return library.line(text).render(dict(context))
+    except (RenderProblem, TemplateError):
+        return text
 
 
 def _sender(settings: Settings) -> Mailbox:
@@ -148,7 +207,7 @@ def _tried(
     request = LetterRequest(
         template=letter.template,
         subject="A letter",
-        language=settings.workspace.language,
+        language=letter.language or settings.workspace.language,
         per_lead=letter.per_lead,
         context=context,
         from_name=sender.name,
@@ -163,26 +222,26 @@ def _tried(
     except TemplateError:
         return None
     except RenderProblem as problem:
-        place = _in_template(compiled, letter.template, str(problem))
+        place = _in_template(compiled, letter.template, str(problem), letter.language)
         if place is None:
-            yield _problem(letter.document, (*letter.path, "email"), str(problem), full=full)
+            yield _problem(letter.document, (*letter.path, *letter.place), str(problem), full=full)
         else:
             yield _said(place, str(problem), full=full)
         return None
 
 
-def _disliked(compiled: Compiled, template: str, letter: Letter, remarked: set[tuple[str, str]]) -> Iterator[Finding]:
-    """Copy lint of a letter, each thing once a template; `remarked` is what was said before."""
-    for remark in (*lint_html(letter.html), *lint_text(letter.text)):
-        said = (template, remark.code if remark.code == "clipped" else remark.message)
+def _disliked(
+    compiled: Compiled, letter: _Letter, written: Letter, remarked: set[tuple[str, str]]
+) -> Iterator[Finding]:
+    """Copy lint of a letter, each thing once a file; `remarked` is what was said before."""
+    file_name = _file(letter.template, letter.language)
+    for remark in (*lint_html(written.html), *lint_text(written.text)):
+        said = (file_name, remark.code if remark.code == "clipped" else remark.message)
         if said in remarked:
             continue
         remarked.add(said)
-        file, line, column = _found(compiled, template, re.escape(remark.near)) or (
-            f"{TEMPLATES}/{template}.mjml",
-            1,
-            1,
-        )
+        place = _found(compiled, file_name, re.escape(remark.near))
+        file, line, column = place or (f"{TEMPLATES}/{file_name}", 1, 1)
         yield Finding(file=file, line=line, column=column, level=remark.level, code=remark.code, message=remark.message)
 
 
@@ -201,18 +260,22 @@ def _said(place: tuple[str, int, int], message: str, *, full: bool) -> Finding:
     return Finding(file=file, line=line, column=column, level="warning", code="no-default", message=said)
 
 
-def _in_template(compiled: Compiled, template: str, message: str) -> tuple[str, int, int] | None:
+def _in_template(compiled: Compiled, template: str, message: str, language: str = "") -> tuple[str, int, int] | None:
     """Where the template, or a part of it, speaks of the field that the problem names."""
     missing = _MISSING.match(message)
     if missing is None:
         return None
-    return _found(compiled, template, rf"\b{re.escape(missing[1])}\b(?!\s*\|\s*default)")
+    return _found(compiled, _file(template, language), rf"\b{re.escape(missing[1])}\b(?!\s*\|\s*default)")
 
 
-def _found(compiled: Compiled, template: str, pattern: str) -> tuple[str, int, int] | None:
-    """Where the template, or a part that any may include, has this; nowhere for an empty pattern."""
+def _file(template: str, language: str) -> str:
+    return f"{template}.{language}.mjml" if language else f"{template}.mjml"
+
+
+def _found(compiled: Compiled, first: str, pattern: str) -> tuple[str, int, int] | None:
+    """Where the template's file, or a part that any may include, has this; nowhere for an empty pattern."""
     others = [file for file in compiled.sources.template_files if file.startswith("_")]
-    for file in (f"{template}.mjml", *others) if pattern else ():
+    for file in (first, *others) if pattern else ():
         text = read_source(compiled.sources.root, f"{TEMPLATES}/{file}")
         found = re.search(pattern, text) if isinstance(text, str) else None
         if found and isinstance(text, str):
@@ -233,15 +296,14 @@ def place_of_problem(compiled: Compiled, cadence: str, step: str, message: str) 
 
 
 def check_messages(compiled: Compiled, library: TemplateLibrary) -> Iterator[Finding]:
-    """What `notify` steps say of a lead of whom little is known."""
+    """What `notify` and `task` steps say of a lead of whom little is known."""
     lead = {**{name: SAMPLES[name] for name in OF_EVERY_LEAD}, "custom": {}}
     for stem, file in compiled.files.items():
         for step in in_file_order(key_steps(file.steps)):
-            if isinstance(step.body, NotifyStep):
+            for path, text in texts_of(step.body) if isinstance(step.body, NotifyStep | TaskStep) else ():
                 try:
-                    library.line(step.body.message).render({"lead": lead})
+                    library.line(text).render({"lead": lead})
                 except RenderProblem as problem:
-                    document = compiled.sources.cadences[stem]
-                    yield _problem(document, (*step.path, "message"), str(problem), full=False)
+                    yield _problem(compiled.sources.cadences[stem], (*step.path, *path), str(problem), full=False)
                 except TemplateError:
                     continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from nurture.authoring.sources import TEMPLATES, template_name
+from nurture.authoring.sources import TEMPLATES
 from nurture.authoring.workspace import Compiled
 from nurture.documents.finding import Finding
 from nurture.documents.source import read_source
@@ -30,9 +30,9 @@ def check_templates(compiled: Compiled) -> Iterator[Finding]:
             texts[file] = _COMMENT.sub("", text)
     marketing = set(_marketing(compiled))
     asked_for = {offer.email for offer in compiled.offers.values()} | set(_asked_for(compiled))
-    for name in sorted(marketing | asked_for):
-        file = f"{name}.mjml"
-        if file not in texts or template_name(file) is None:
+    for file in sorted(texts):
+        name = file.removesuffix(".mjml").partition(".")[0]
+        if name not in marketing | asked_for:
             continue
         whole = _pasted(file, texts)
         if not _ADDRESS.search(whole):
@@ -46,14 +46,14 @@ def _marketing(compiled: Compiled) -> Iterator[str]:
     for cadence in compiled.cadences.values():
         for step in cadence.steps.values():
             if isinstance(step, Email) and step.transactional not in _JUST_ASKED:
-                yield step.template
+                yield from map(step.template_of, step.arms)
 
 
 def _asked_for(compiled: Compiled) -> Iterator[str]:
     for cadence in compiled.cadences.values():
         for step in cadence.steps.values():
             if isinstance(step, Email) and step.transactional in _JUST_ASKED:
-                yield step.template
+                yield from map(step.template_of, step.arms)
     for form in compiled.forms.values():
         if form.confirm is not None:
             yield form.confirm.template

@@ -14,15 +14,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 
 from nurture.authoring.workspace import Workspace, load_workspace
 from nurture.bootstrap import Installation, open_installation
+from nurture.cli.lists import ColumnMap, ConsentText, filled, owners, pairs
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table, printable
 from nurture.domain.addresses import AddressProblem, read_address
 from nurture.domain.conditions import Condition, ConditionError, parse_condition
 from nurture.domain.folding import fold
-from nurture.domain.mailbox import read_mailbox
 from nurture.domain.problem import Problem
 from nurture.inbound.csv_import import ImportReport, ImportRequest, import_leads
 from nurture.inbound.suppression_file import read_suppressions, suppression_key
-from nurture.settings import Settings
 from nurture.store.by_hand import change_lead, lift_by_hand, read_event, suppress_by_hand, track_event
 from nurture.store.erasure import erase_lead
 from nurture.store.lead_views import export_lead, list_leads, show_lead
@@ -36,13 +35,9 @@ Address = Annotated[str, typer.Argument(metavar="ADDRESS", help="The lead's e-ma
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV of HubSpot, Salesforce, Mailchimp or your own.")],
     source: Annotated[str, typer.Option("--source", help="Where these people gave their consent; kept as proof.")],
-    mapping: Annotated[
-        list[str] | None, typer.Option("--map", metavar="COL=FIELD", help='A column\'s field: "Mail=email".')
-    ] = None,
+    mapping: ColumnMap = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", help="Give each lead this tag.")] = None,
-    consent_text: Annotated[
-        str | None, typer.Option("--consent-text", help="All of them agreed to this text (no column says so).")
-    ] = None,
+    consent_text: ConsentText = None,
     rejects: Annotated[Path | None, typer.Option("--rejects", help="Write refused rows here, with reasons.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
     as_json: AsJson = False,
@@ -52,11 +47,11 @@ def import_file(
     installation = open_installation(workspace)
     request = ImportRequest(
         path=file,
-        source=_filled("--source", source),
-        mapping=dict(_pairs("--map", mapping or [])),
+        source=filled("--source", source),
+        mapping=dict(pairs("--map", mapping or [])),
         tags=tags or [],
-        consent_text=_filled("--consent-text", consent_text) if consent_text is not None else None,
-        owners=_owners(installation.settings),
+        consent_text=filled("--consent-text", consent_text) if consent_text is not None else None,
+        owners=owners(installation.settings),
         secrets=lambda: installation.secrets,
         rejects=rejects,
         dry_run=dry_run,
@@ -134,10 +129,10 @@ def set_values(
     workspace: WorkspaceDir = Path(),
 ) -> None:
     """Change a lead by hand; FIELD= with nothing after it clears a field."""
-    key, pairs = _key(address), _pairs("set", changes)
+    key, said = _key(address), pairs("set", changes)
     installation = open_installation(workspace)
-    owners = _owners(installation.settings)
-    given = [(name, owners.get(fold(value), value) if name == "owner" else value) for name, value in pairs]
+    reps = owners(installation.settings)
+    given = [(name, reps.get(fold(value), value) if name == "owner" else value) for name, value in said]
     with installation.database.transaction() as connection:
         changed = change_lead(connection, key, given, now=installation.clock())
     if as_json:
@@ -159,7 +154,7 @@ def track(
     key = _key(address)
     installation = open_installation(workspace)
     now, zone = installation.clock(), ZoneInfo(installation.settings.workspace.timezone)
-    given = read_event(event, at=at, value=value, props=_pairs("--prop", props or []), zone=zone, now=now)
+    given = read_event(event, at=at, value=value, props=pairs("--prop", props or []), zone=zone, now=now)
     with installation.database.transaction() as connection:
         event_id = track_event(connection, key, given, rng=installation.rng, now=now)
     if as_json:
@@ -238,31 +233,6 @@ def _key_or_domain(text: str) -> str:
         return suppression_key(text)
     except AddressProblem as problem:
         raise Problem(f"'{printable(text)}' is no e-mail address and no @domain: {problem}") from None
-
-
-def _pairs(option: str, given: Sequence[str]) -> list[tuple[str, str]]:
-    pairs = []
-    for text in given:
-        name, equals, value = text.rpartition("=") if option == "--map" else text.partition("=")
-        if not equals or not name.strip():
-            raise Problem(f"{option} '{printable(text)}': write NAME=VALUE")
-        pairs.append((name.strip(), value.strip()))
-    return pairs
-
-
-def _filled(option: str, text: str) -> str:
-    if not text.strip():
-        raise Problem(f"{option} is blank: say it in words")
-    return text.strip()
-
-
-def _owners(settings: Settings) -> dict[str, str]:
-    """How lists name a rep -> the rep's key in config.toml."""
-    owners: dict[str, str] = {}
-    for key, rep in settings.reps.items():
-        for name in (rep.name, read_mailbox(rep.email).address, key):
-            owners[fold(name)] = key
-    return owners
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:

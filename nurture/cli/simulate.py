@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -16,9 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.authoring.workspace import Workspace, load_workspace
 from nurture.bootstrap import Rehearsed, build_stages, prepare_logging, system_clock
+from nurture.cli.lists import ColumnMap, ConsentText, filled, owners, pairs
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table, printable
-from nurture.domain.folding import fold
-from nurture.domain.mailbox import read_mailbox
 from nurture.domain.problem import Problem
 from nurture.domain.stages import Stage
 from nurture.engines.stages import Stages
@@ -43,6 +43,8 @@ def simulate(
         Path | None,
         typer.Option("--leads", metavar="FILE", help="Take these leads, a list as `nurture import` takes it."),
     ] = None,
+    mapping: ColumnMap = None,
+    consent_text: ConsentText = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed plays the same weeks.")] = 1,
     runs: Annotated[int, typer.Option("--runs", help="How often, each time with other luck.")] = 5,
     picture: Annotated[
@@ -56,13 +58,17 @@ def simulate(
     _require("--days", days, 1, MOST_DAYS)
     _require("--runs", runs, 1, MOST_RUNS)
     _require("--seed", seed, 0, MOST_SEED)
+    if picture is not None:
+        _require_place(picture)
     files = load_workspace(workspace)
+    if leads is None and (mapping or consent_text is not None):
+        raise Problem("--map and --consent-text speak of a list: name it with --leads FILE")
     asked = Asked(
         first_day=_first_day(first, files),
         days=days,
         runs=runs,
         seed=seed,
-        leads=_list(leads, files) if leads is not None else None,
+        leads=_list(leads, mapping or [], consent_text, files) if leads is not None else None,
     )
     with _progress(days * runs) as progress:
         findings = play_all(files, asked, make_stages=_make_stages, progress=progress)
@@ -108,15 +114,27 @@ def _first_day(text: str | None, files: Workspace) -> date:
     return day
 
 
-def _list(path: Path, files: Workspace) -> ImportRequest:
+def _require_place(picture: Path) -> None:
+    """Said before minutes are spent. Raises Problem where the file can't be written."""
+    folder = picture.parent
+    if not folder.is_dir():
+        raise Problem(f"--picture {printable(str(picture))}: there is no folder {printable(str(folder))}")
+    if picture.is_dir():
+        raise Problem(f"--picture {printable(str(picture))} is a folder: name a file in it, such as weeks.html")
+    if not os.access(picture if picture.exists() else folder, os.W_OK):
+        raise Problem(f"--picture {printable(str(picture))}: nothing may be written there")
+
+
+def _list(path: Path, mapping: Sequence[str], consent_text: str | None, files: Workspace) -> ImportRequest:
     if not path.is_file():
         raise Problem(f"{printable(str(path))}: there is no such file")
-    owners = {
-        fold(name): key
-        for key, rep in files.settings.reps.items()
-        for name in (rep.name, read_mailbox(rep.email).address, key)
-    }
-    return ImportRequest(path=path, source=SOURCE, owners=owners)
+    return ImportRequest(
+        path=path,
+        source=SOURCE,
+        mapping=dict(pairs("--map", mapping)),
+        consent_text=filled("--consent-text", consent_text) if consent_text is not None else None,
+        owners=owners(files.settings),
+    )
 
 
 @contextmanager
@@ -168,9 +186,10 @@ def _each(spreads: Mapping[str, Spread]) -> dict[str, dict[str, int]]:
 
 def _print(findings: Findings, files: Workspace, picture: Path | None) -> None:
     runs = len(findings.runs)
-    title = f"Mails a day to {findings.leads} leads, {runs} {'runs' if runs > 1 else 'run'} of seed {findings.seed}"
+    leads = f"{findings.leads} {'lead' if findings.leads == 1 else 'leads'}"
+    typer.echo(f"{leads}, {runs} {'run' if runs == 1 else 'runs'} of seed {findings.seed}\n")
     most = max((findings.sends_on(day).p90 for day in findings.dates), default=0)
-    print_table([_row(day, findings.sends_on(day), most) for day in findings.dates], title=title)
+    print_table([_row(day, findings.sends_on(day), most) for day in findings.dates], title="Mails a day")
     counts = {"mails in all": findings.sends}
     counts |= {f"became {stage}": spread for stage, spread in _promotions(findings, files).items()}
     counts |= {f"alerts to {rep}": spread for rep, spread in _alerts(findings, files).items()}

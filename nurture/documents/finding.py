@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from nurture.documents.codes import FINDING_CODES
+
 Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Finding:
-    """`file` is relative to the workspace; `line` and `column` count from 1, in characters."""
+    """`file` is relative to the workspace; `line` and `column` count from 1, in characters.
+
+    `code` is one of FINDING_CODES; raises LookupError for any other, which only a programmer can make.
+    """
 
     file: str
     line: int
@@ -18,6 +23,10 @@ class Finding:
     level: Level = "error"
     code: str
     message: str
+
+    def __post_init__(self) -> None:
+        if self.code not in FINDING_CODES:
+            raise LookupError(f"no finding has the code '{self.code}': it belongs into documents/codes.py")
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.level}: {self.message} [{self.code}]"

@@ -129,7 +129,7 @@ def _finding(document: Document, model: type[BaseModel], path: Path, detail: Err
     mark = document.key_at(path) if is_key else document.value_at(path)
     if kind == "value_error":
         said = str(ctx["error"])
-        return document.finding(mark, "name" if is_key else _code(key), said if is_key else _with_key(key, said))
+        return document.finding(mark, "name" if is_key else "value", said if is_key else _with_key(key, said))
     return document.finding(mark, "value", _other(key, kind, detail))
 
 
@@ -180,10 +180,6 @@ def say(value: Any) -> str:
 def _short(text: str) -> str:
     one_line = "".join(char if char.isprintable() else "·" for char in text)
     return one_line if len(one_line) <= 60 else one_line[:59] + "…"
-
-
-def _code(key: str) -> str:
-    return key.replace("_", "-") or "value"
 
 
 def _with_key(key: str, message: str) -> str:

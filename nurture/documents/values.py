@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
@@ -28,8 +29,14 @@ _NAME = re.compile(r"^[a-z0-9_-]+$")
 _SPAN_PATTERN = r"^\d+(\.\d+)? (minute|hour|day|week|business day)s?( at \d{1,2}:\d{2})?$"
 
 
+@cache
+def _zones() -> frozenset[str]:
+    """Names of time zones: a walk over hundreds of files, so made once."""
+    return frozenset(available_timezones())
+
+
 def _known_zone(value: str) -> str:
-    if value not in available_timezones():
+    if value not in _zones():
         raise ValueError(f"unknown time zone '{value}': use a name such as 'Europe/Berlin'")
     return value
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, Select, Table, insert, literal, or_, select
 
 from nurture.domain.problem import Problem
-from nurture.settings import Settings
+from nurture.settings import Settings, database_url
 from nurture.store import tables as t
 from nurture.store.database import Database, check_reachable
 from nurture.store.migrate import migration_config
@@ -42,9 +42,10 @@ _OF_THE_WORKSPACE = (t.cadence_version, t.cadence_state, t.pause, t.experiment_s
 def as_it_is(settings: Settings, root: Path) -> Iterator[Database | None]:
     """The workspace's database, or None where there is none yet.
 
-    Raises DatabaseUnavailable, and Problem where an older nurture made it: only commands that use it upgrade it.
+    Raises DatabaseUnavailable, and Problem where an older nurture made it, since only commands that use it upgrade it,
+    or where `env:` and `file:` don't say where it is.
     """
-    database = Database(settings.database.url, root=root)
+    database = Database(database_url(settings, root), root=root)
     try:
         yield database if _is_there(database) else None
     finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -152,21 +154,39 @@ def _play_all(plan: _Plan, place: Ground, progress: Progress) -> tuple[RunFindin
         return tuple(plan.play(place, number, partial(hear, number)) for number in numbers)
     context = get_context("spawn")
     told: SimpleQueue[tuple[int, float]] = context.SimpleQueue()
+    others = set(active_children())
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_enter, initargs=(told,)) as pool:
-        playing = [pool.submit(_play_apart, plan, place, number) for number in numbers]
         try:
-            while wait(playing, timeout=LISTEN_EVERY_S, return_when=FIRST_EXCEPTION).not_done:
-                _listen(told, hear)
-                if any(each.done() and each.exception() for each in playing):
-                    break
-            return tuple(each.result() for each in playing)
-        finally:
-            pool.shutdown(cancel_futures=True)
+            with _interruptions_held():
+                playing = [pool.submit(_play_apart, plan, place, number) for number in numbers]
+            return _await(playing, told, hear)
+        except BaseException:
+            for process in set(active_children()) - others:
+                process.terminate()
+            raise
 
 
-def _listen(told: SimpleQueue[tuple[int, float]], hear: Callable[[int, float], None]) -> None:
-    while not told.empty():
-        hear(*told.get())
+def _await(
+    playing: Sequence[Future[RunFindings]], told: SimpleQueue[tuple[int, float]], hear: Callable[[int, float], None]
+) -> tuple[RunFindings, ...]:
+    """What came of all of them, or what the first that failed raises."""
+    while wait(playing, timeout=LISTEN_EVERY_S, return_when=FIRST_EXCEPTION).not_done:
+        while not told.empty():
+            hear(*told.get())
+        for each in playing:
+            if each.done():
+                each.result()
+    return tuple(each.result() for each in playing)
+
+
+@contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Processes begun meanwhile never hear Ctrl-C, or each would say so: whoever began them hears it and ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _enter(told: SimpleQueue[tuple[int, float]]) -> None:
@@ -179,6 +199,9 @@ def _play_apart(plan: _Plan, place: Ground, number: int) -> RunFindings:
 
     def tell(days: float) -> None:
         nonlocal whole
+        parent = parent_process()
+        if parent is not None and not parent.is_alive():
+            os._exit(1)  # killed, it can't end this process; and the pool would wait for another run for ever
         if told is not None and int(days) > whole:
             whole = int(days)
             told.put((number, days))
@@ -196,7 +219,9 @@ def _says_why(path: Path, report: ImportReport) -> str:
     if not report.rows:
         return f"{path}: there is no row below its header"
     why = ", ".join(f"{count} {reason}" for reason, count in sorted(report.rejected.items()))
-    return f"{path}: none of its {report.rows} rows is a lead that may be written to ({why})"
+    cure = "; name the column of their consent with --map, or say what all agreed to with --consent-text"
+    asking = cure if set(report.rejected) == {"no_consent"} else ""
+    return f"{path}: none of its {report.rows} rows is a lead that may be written to ({why}){asking}"
 
 
 def next_midnight(now: datetime, zone: ZoneInfo) -> date:

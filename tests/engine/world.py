@@ -24,6 +24,7 @@ from nurture.rehearsal.clock import VirtualClock
 from nurture.rehearsal.transport import InMemoryConversation, InMemoryServer
 from nurture.store import tables as t
 from nurture.store.database import Database
+from tests.migrated import SQLITE, put_database
 from tests.scenarios.workspaces import Running
 
 MONDAY = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
@@ -149,7 +150,7 @@ def write_cadences(root: Path, cadences: Mapping[str, str]) -> None:
         (root / "cadences" / f"{name}.yaml").write_text(text)
 
 
-def make_root(root: Path, *, url: str = "sqlite:///nurture.db", config: str = "", **cadences: str) -> Path:
+def make_root(root: Path, *, url: str = SQLITE, config: str = "", **cadences: str) -> Path:
     (root / "cadences").mkdir(parents=True)
     (root / "templates" / "email").mkdir(parents=True)
     (root / "secret").write_text(SECRET)
@@ -157,6 +158,8 @@ def make_root(root: Path, *, url: str = "sqlite:///nurture.db", config: str = ""
     (root / "config.toml").write_text(CONFIG.format(url=url) + config)
     (root / "templates" / "email" / "hello.mjml").write_text(TEMPLATE)
     write_cadences(root, cadences)
+    if url == SQLITE:
+        put_database(root)
     return root
 
 

@@ -21,7 +21,7 @@ from tests.engine.world import add_leads, make_root
 from tests.rehearsal.planning import Groups, as_groups, emptied, entered, planned_in, standing, what_happened
 from tests.scenarios.edit_grammar import random_edit
 from tests.scenarios.edit_world import Quarry
-from tests.scenarios.test_edits_stateful import BEN, NAMES, ZONES, Run
+from tests.scenarios.test_edits_stateful import BEN, NAMES, Run
 
 EDITS = int(os.environ.get("NURTURE_PLAN_EDITS", "240"))
 FIRST_SEED = int(os.environ.get("NURTURE_PLAN_SEED", "0"))
@@ -48,7 +48,6 @@ def quarry(request: pytest.FixtureRequest) -> Iterator[Quarry]:
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_what_a_plan_says_is_what_happens(chunk: int, quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nurture.pipeline.deliver.AGAIN_S", 0.001)  # nobody else brings mail meanwhile
-    monkeypatch.setattr("nurture.documents.values.available_timezones", lambda: ZONES)
     is_sqlite = quarry.installation.database.is_sqlite
     share = range(chunk, EDITS, CHUNKS)
     seeds = [FIRST_SEED + each for each in share if (each // CHUNKS % 6 != 0) is is_sqlite]

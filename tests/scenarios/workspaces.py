@@ -15,6 +15,7 @@ from nurture.bootstrap import Installation, build_stages, open_installation
 from nurture.engines.stages import PassReport, Stages
 from nurture.rehearsal.clock import VirtualClock
 from tests.conftest import DATA
+from tests.migrated import SQLITE, put_database
 
 SECRET = "a secret for tests alone"
 
@@ -57,6 +58,8 @@ class Running:
 
 def start(root: Path, *, at: datetime, seed: int = 1) -> Running:
     clock = VirtualClock(at)
+    if f'"{SQLITE}"' in (root / "config.toml").read_text():
+        put_database(root)
     installation = open_installation(root).at(clock=clock, rng=random.Random(seed))
     workspace = load_workspace(root)
     stages = build_stages(installation, workspace, sole_worker=True)

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import HealthCheck, given, note, seed, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
@@ -26,6 +26,8 @@ from nurture.store.segments import Asking, enrollments_meeting, leads_meeting
 from tests.condition_reference import Person, Reference, Run, World
 
 CASES = int(os.environ.get("NURTURE_CONDITION_CASES", "200"))
+CHUNKS = 4
+"""The cases are as many tests, so that several processes may share them."""
 LEADS = 60
 CASES_A_POPULATION = 1_000
 
@@ -424,12 +426,13 @@ class Bench:
     """Both databases with the same people in them; changed for new ones from time to time."""
 
     databases: tuple[Database, ...]
+    first: int = 0
     asked: int = 0
     made: list[tuple[Person, Run]] | None = None
 
     def next(self) -> list[tuple[Person, Run]]:
         if self.made is None or self.asked % CASES_A_POPULATION == 0:
-            self.made = people(seed=self.asked // CASES_A_POPULATION)
+            self.made = people(seed=self.first + self.asked // CASES_A_POPULATION)
             for database in self.databases:
                 store(database, self.made)
         self.asked += 1
@@ -441,12 +444,17 @@ def bench(sqlite_database: Database, postgres_database: Database) -> Iterator[Be
     yield Bench(databases=(sqlite_database, postgres_database))
 
 
-def test_both_databases_answer_as_the_reference_does(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_both_databases_answer_as_the_reference_does(
+    bench: Bench, chunk: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.first = chunk * CASES
     asking = Asking(now=NOW, half_life=HALF_LIFE, engagement_cap=CAP)
 
+    @seed(chunk)
     @settings(
-        max_examples=CASES,
-        derandomize=True,
+        max_examples=CASES // CHUNKS,
         database=None,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -65,7 +65,7 @@ def world(make_world: Callable[..., World], sqlite_database: Database) -> World:
 CHROMIUM = Path("/usr/bin/chromium")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     """A real browser; where there is none the test is skipped, unless NURTURE_REQUIRE_BROWSER=1 says it must run."""
     try:
