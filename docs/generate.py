@@ -12,6 +12,7 @@ from nurture.authoring import not_yet
 from nurture.authoring.lint import NOT_ACTING
 from nurture.authoring.schema import MODELS, schemas
 from nurture.cli.main import app
+from nurture.documents.codes import FINDING_CODES
 from nurture.domain.conditions.vocabulary import EVENT_FUNCTIONS, FUNCTIONS, LEAD_FIELDS
 from nurture.domain.enrollment import WHY_IT_ENDED, ExitReason
 from nurture.domain.event import EventName
@@ -27,6 +28,7 @@ def pages() -> dict[str, str]:
     """File name -> its text."""
     texts = {name: _file_page(name, schema) for name, schema in schemas().items()}
     texts |= {"conditions": _conditions(), "reasons": _reasons(), "events": _events(), "commands": _commands()}
+    texts["finding-codes"] = _finding_codes()
     return {f"{name}.md": MADE + text.rstrip() + "\n" for name, text in texts.items()}
 
 
@@ -122,6 +124,13 @@ def _reasons() -> str:
     lines += ["", "## Why an enrollment ended", "", "An `exit:` step adds reasons of its own.", ""]
     lines += [f"- `{reason.value}`: {WHY_IT_ENDED[reason]}" for reason in ExitReason]
     return "\n".join(lines)
+
+
+def _finding_codes() -> str:
+    lines = ["# Finding codes", "", "What `nurture check` puts in brackets behind each finding.", ""]
+    lines += ["| code | what it means, and what to do |", "| --- | --- |"]
+    told = ((code, text.replace("|", "\\|")) for code, text in sorted(FINDING_CODES.items()))
+    return "\n".join([*lines, *(f"| `{code}` | {text} |" for code, text in told)])
 
 
 def _events() -> str:

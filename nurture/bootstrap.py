@@ -221,7 +221,7 @@ def build_stages(
     def equipment(files: Workspace) -> Equipment:
         addresses = _addresses(replace(installation, settings=files.settings))
         hops = servers or {name: Server(address, patience=waits) for name, address in addresses.items()}
-        return Equipment(letters=build_letters(installation, files, composer), servers=hops)
+        return Equipment(letters=build_letters(installation, files, composer), servers=hops, rules=rules(files))
 
     def deliverer(first: Equipment) -> Deliverer:
         return Deliverer(

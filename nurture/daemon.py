@@ -11,7 +11,7 @@ from typing import Literal
 
 import structlog
 
-from nurture.authoring.workspace import load_workspace
+from nurture.authoring.check import load_sound_workspace
 from nurture.domain.problem import Problem
 from nurture.engines.embedded import Embedded
 from nurture.engines.stages import Stages
@@ -82,7 +82,7 @@ async def run_daemon(
 
 
 def _start_engine(root: Path, stages: Stages) -> Embedded:
-    watch = FileWatch(root, lambda: stages.use(load_workspace(root)))
+    watch = FileWatch(root, lambda: stages.use(load_sound_workspace(root)))
     engine = Embedded(stages, reload=watch.look)
     engine.start()
     return engine

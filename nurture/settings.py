@@ -320,9 +320,14 @@ def load_settings(root: Path) -> Settings:
 
 
 def database_url(settings: Settings, root: Path) -> str:
-    """Where the database is, `env:` and `file:` looked up. Raises Problem where that says nothing."""
+    """Where the database is, `env:` and `file:` looked up. Raises Problem where they name none."""
     url = settings.database.url
-    return resolve_secret(_rooted(url, root)) if url.startswith(("env:", "file:")) else url
+    if not url.startswith(("env:", "file:")):
+        return url
+    try:
+        return _database_url(resolve_secret(_rooted(url, root)))
+    except ValueError as error:
+        raise Problem(f"config.toml takes the place of the database from {url}: {error}") from None
 
 
 def _rooted(reference: str, root: Path) -> str:

@@ -19,6 +19,7 @@ from nurture.store.database import Database
 DATA = Path(__file__).parent / "data"
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On several processors the tests of a file stay together, but for chunks of one; what is slow goes first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from nurture.documents.nearest import suggest
 from nurture.documents.strict import Strict, misplaced, say
 from nurture.documents.values import Duration, Name, PartialWindow, SpanText, Text
+from nurture.domain.stages import Stage
 
+PROMOTABLE = tuple(stage.value for stage in Stage if stage not in (Stage.VISITOR, Stage.LEAD, Stage.DISQUALIFIED))
+"""The stages that a step can move a lead to."""
 Filled = Annotated[str, Field(min_length=1)]
 Condition = Filled
 """Checked by `authoring/conditions.py`, which knows the places inside of it."""
@@ -18,6 +21,41 @@ Arms = Annotated[dict[Name, Filled], Field(min_length=2, max_length=10)]
 Template = Annotated[Filled, AfterValidator(lambda value: value.removesuffix(".mjml"))]
 """The name of a file in templates/email/, with or without its suffix."""
 Funnel = Literal["awareness", "consideration", "decision"]
+
+
+def _pattern(pattern: str) -> WithJsonSchema:
+    """What editors are told of a text; `check` reads it more closely, and says what is wrong with it."""
+    return WithJsonSchema({"type": "string", "pattern": pattern})
+
+
+_DATE = r"\d{4}-\d{2}-\d{2}"
+_CLOCK = r"\d{1,2}:\d{2}"
+_LENGTH = r"\d+(\.\d+)? (minute|hour|day|week|month|year|business day)s?"
+Mode = Literal["always", "consent", "hygiene", "never"]
+MODES: tuple[Mode, ...] = ("always", "consent", "hygiene", "never")
+Bound = Annotated[str, _pattern(rf"^{_DATE}([ T]\d{{2}}:\d{{2}})?$")]
+Offset = Annotated[str, _pattern(rf"^[-+]? ?{_LENGTH}( at {_CLOCK})?$")]
+Awaited = Annotated[Filled, _pattern(rf"^({_DATE}.*|[A-Za-z]+ {_CLOCK}|[a-z_]+|(custom|event)\.[A-Za-z0-9_]+)$")]
+Reentry = Annotated[str, _pattern(rf"^(never|each_event|after {_LENGTH})$")]
+Share = Annotated[str, _pattern(r"^\d{1,2}(\.\d+)? ?%$")]
+PerTime = Annotated[str, _pattern(r"^\d+ per (\d+ )?(minute|hour|day|week|month)s?$")]
+Language = Annotated[str, _pattern(r"^[a-z]{2}(-[A-Za-z]{2})?$")]
+Promotable = Annotated[Filled, WithJsonSchema({"type": "string", "enum": list(PROMOTABLE)})]
+Track = Annotated[
+    Text | dict[str, Text],
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "enum": list(MODES)},
+                {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {key: {"type": "string", "enum": list(MODES)} for key in ("opens", "clicks")},
+                },
+            ]
+        }
+    ),
+]
 
 
 class TestBody(Strict):
@@ -30,7 +68,7 @@ class Expiry(Strict):
     """A message is not sent after the moment that a date field holds."""
 
     at: Filled
-    offset: Text | None = None
+    offset: Offset | None = None
 
 
 class LocaleBody(Strict):
@@ -48,6 +86,8 @@ class StepBody(Strict):
 class EmailStep(StepBody):
     """Sends a template to the lead."""
 
+    model_config = ConfigDict(json_schema_extra={"required": ["email", "subject", "id"]})
+
     email: Template
     subject: Filled | Arms
     preheader: Text = ""
@@ -56,7 +96,7 @@ class EmailStep(StepBody):
     test: TestBody | None = None
     compile: Literal["per_lead"] | None = None
     vars: dict[Name, Filled | Arms] | None = None
-    locales: dict[str, LocaleBody] | None = None
+    locales: dict[Language, LocaleBody] | None = None
     attachments: list[Filled] | None = None
     ics: bool = False
     reply_in_thread: bool = False
@@ -76,8 +116,8 @@ class WaitStep(StepBody):
 class WaitUntilStep(StepBody):
     """Waits for a weekday, a moment, or a date field."""
 
-    wait_until: Filled
-    offset: Text | None = None
+    wait_until: Awaited
+    offset: Offset | None = None
 
 
 class WaitForStep(StepBody):
@@ -143,13 +183,13 @@ class TaskStep(StepBody):
 class PromoteStep(StepBody):
     """Moves the lead up to a stage."""
 
-    promote: Filled
+    promote: Promotable
 
 
 class SetStep(StepBody):
     """Sets fields of the lead."""
 
-    set: dict[str, str | int | float | bool | None]
+    set: Annotated[dict[str, str | int | float | bool | None], Field(json_schema_extra={"minProperties": 1})]
 
 
 class TagStep(StepBody):
@@ -280,10 +320,10 @@ class CadenceFile(Strict):
     segment: Condition | None = None
     trigger: Trigger | None = None
     enroll: Literal["only_future", "current_and_future", "only_current"] = "only_future"
-    starts: Text | None = None
-    ends: Text | None = None
-    enroll_limit: Text | None = None
-    reentry: Text = "never"
+    starts: Bound | None = None
+    ends: Bound | None = None
+    enroll_limit: PerTime | None = None
+    reentry: Reentry = "never"
     topic: Filled | None = None
     priority: int = Field(default=50, ge=-1_000_000, le=1_000_000)
     concurrent: bool = False
@@ -298,9 +338,9 @@ class CadenceFile(Strict):
     account: AccountRules | None = None
     max_late: Duration | None = None
     on_edit: Literal["follow", "pin", "restart"] = "follow"
-    holdout: Text | None = None
+    holdout: Share | None = None
     canary: int | None = Field(default=None, ge=1)
-    track: Text | dict[str, Text] | None = None
+    track: Track | None = None
     steps: Annotated[list[Step], Field(min_length=1)]
 
 

@@ -14,7 +14,7 @@ from nurture.authoring.render_checks import check_messages, check_rendering
 from nurture.authoring.rivals import rivals
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
-from nurture.authoring.workspace import Compiled, compile_sources
+from nurture.authoring.workspace import Compiled, Workspace, compile_sources, load_workspace
 from nurture.content.templates import TemplateLibrary
 from nurture.documents.finding import Finding
 from nurture.domain.problem import Problem
@@ -35,6 +35,15 @@ class CheckReport:
         found = _many(count(self.findings, "error"), "error"), _many(count(self.findings, "warning"), "warning")
         result = ", ".join(found) if self.findings else "no problems"
         return f"{_many(self.cadences, 'cadence')}, {_many(self.templates, 'template')}: {result}"
+
+
+def load_sound_workspace(root: Path) -> Workspace:
+    """As `load_workspace`, for those who send: nothing that `check` calls an error is taken up. Raises Problem."""
+    workspace = load_workspace(root)
+    errors = [str(finding) for finding in check_workspace(root).findings if finding.level == "error"]
+    if errors:
+        raise Problem("\n".join(errors))
+    return workspace
 
 
 def _many(number: int, noun: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path as FilePath
 from typing import Any, Literal, cast
 from zoneinfo import ZoneInfo
 
+from nurture.authoring.cadence_file import MODES, CadenceFile, EmailStep, Mode
 from nurture.authoring.cadence_file import AccountRules as AccountBody
-from nurture.authoring.cadence_file import CadenceFile, EmailStep
 from nurture.authoring.cadence_file import Trigger as TriggerBody
 from nurture.authoring.compile_steps import StepCompiler, window_within
 from nurture.authoring.cycles import goto_cycles
@@ -22,8 +22,6 @@ from nurture.domain.cadence import AccountRules, Cadence, EnrollLimit, Tracking,
 from nurture.domain.conditions.vocabulary import LEAD_FIELDS
 from nurture.domain.timing import from_local
 
-Mode = Literal["always", "consent", "hygiene", "never"]
-MODES = ("always", "consent", "hygiene", "never")
 DAY = timedelta(days=1)
 _SHARE = re.compile(r"(\d{1,2}(?:\.\d+)?)\s?%", re.ASCII)
 _BOUND = re.compile(r"(\d{4}-\d{2}-\d{2})(?:[ T](\d{2}:\d{2}))?", re.ASCII)

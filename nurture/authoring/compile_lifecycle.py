@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from nurture.authoring.lifecycle_file import LifecycleFile, PointsBody, StageBody
+from nurture.authoring.lifecycle_file import DECLARABLE, LifecycleFile, PointsBody, StageBody
 from nurture.authoring.reading import Reading
 from nurture.documents.document import Path
 from nurture.domain.cadence import ANY_TIME
@@ -19,15 +19,13 @@ from nurture.domain.lifecycle import (
     StageRule,
 )
 from nurture.domain.spans import parse_duration
-from nurture.domain.stages import LADDER, Stage
 
 EMAIL_CHANNEL = "email"
-_DECLARABLE = tuple(stage.value for stage in LADDER if stage is not Stage.VISITOR)
 
 
 def default_lifecycle() -> Lifecycle:
     """Without a file: the stages from lead to customer, moved by steps and people only, and nothing is hot."""
-    return Lifecycle(stages=tuple(StageRule(stage=stage) for stage in _DECLARABLE))
+    return Lifecycle(stages=tuple(StageRule(stage=stage) for stage in DECLARABLE))
 
 
 def compile_lifecycle(reading: Reading, file: LifecycleFile) -> Lifecycle:
@@ -84,7 +82,7 @@ def _stages(reading: Reading, entries: list[dict[str, StageBody]]) -> tuple[Stag
     for index, entry in enumerate(entries):
         (stage, body), *_ = entry.items()
         place: Path = ("stages", index)
-        reading.known(place, stage, "stage", _DECLARABLE)
+        reading.known(place, stage, "stage", DECLARABLE)
         _check_order(reading, place, stage, [rule.stage for rule in rules])
         inside = (*place, stage)
         if body.demote_after is not None and body.demote_when is None:
@@ -109,10 +107,10 @@ def _stages(reading: Reading, entries: list[dict[str, StageBody]]) -> tuple[Stag
 def _check_order(reading: Reading, place: Path, stage: str, before: list[str]) -> None:
     if stage in before:
         reading.report(place, "duplicate-stage", f"stage '{stage}' stands here twice")
-    elif stage in _DECLARABLE and any(
-        _DECLARABLE.index(earlier) > _DECLARABLE.index(stage) for earlier in before if earlier in _DECLARABLE
+    elif stage in DECLARABLE and any(
+        DECLARABLE.index(earlier) > DECLARABLE.index(stage) for earlier in before if earlier in DECLARABLE
     ):
-        reading.report(place, "stage-order", f"stage '{stage}' comes too late: the order is {', '.join(_DECLARABLE)}")
+        reading.report(place, "stage-order", f"stage '{stage}' comes too late: the order is {', '.join(DECLARABLE)}")
 
 
 def _points(rule: PointsBody) -> PointsRule:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from nurture.authoring.cadence_file import (
+    PROMOTABLE,
     EmailStep,
     EnrollStep,
     ExitStep,
@@ -65,13 +66,11 @@ from nurture.domain.cadence import (
 from nurture.domain.conditions.vocabulary import LEAD_FIELDS, Kind
 from nurture.domain.problem import Problem
 from nurture.domain.spans import parse_span
-from nurture.domain.stages import Stage
 from nurture.domain.timing import check_weekday_time, field_moment
 from nurture.domain.windows import parse_window
 from nurture.store.lead_fields import CUSTOM, is_custom_name, read_custom_field, read_field
 from nurture.store.lead_fields import LEAD_FIELDS as SETTABLE
 
-PROMOTABLE = tuple(stage.value for stage in Stage if stage not in (Stage.VISITOR, Stage.LEAD, Stage.DISQUALIFIED))
 _WEEKDAY = re.compile(r"(mon|tue|wed|thu|fri|sat|sun)", re.IGNORECASE)
 _LANGUAGE = re.compile(r"[a-z]{2}(-[A-Za-z]{2})?")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
@@ -13,6 +14,7 @@ from nurture.content.names import TemplateNames
 from nurture.content.templates import TemplateError, TemplateLibrary
 from nurture.documents.document import Document, Path
 from nurture.documents.finding import Finding
+from nurture.documents.source import read_source
 from nurture.domain.cadence import Email
 
 
@@ -44,13 +46,20 @@ def _templates(compiled: Compiled, library: TemplateLibrary) -> Iterator[Finding
             try:
                 library.compile(name, language=language or None, per_lead=per_lead)
             except TemplateError as error:
-                yield Finding(
-                    file=f"{TEMPLATES}/{error.file}",
-                    line=error.line,
-                    column=error.column,
-                    code="template",
-                    message=error.message,
-                )
+                line, column = _place(compiled, error)
+                file = f"{TEMPLATES}/{error.file}"
+                yield Finding(file=file, line=line, column=column, code="template", message=error.message)
+
+
+def _place(compiled: Compiled, error: TemplateError) -> tuple[int, int]:
+    """The error's own place; where it has none but the top of the file, that of what its message quotes."""
+    quoted = re.search(r'"([^"]+)"', error.message)
+    if (error.line, error.column) == (1, 1) and quoted:
+        text = read_source(compiled.sources.root, f"{TEMPLATES}/{error.file}")
+        place = text.find(quoted[1]) if isinstance(text, str) else -1
+        if isinstance(text, str) and place >= 0:
+            return text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
+    return error.line, error.column
 
 
 def _uses(compiled: Compiled) -> dict[str, set[bool]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
+from nurture.documents.codes import FINDING_CODES
 from nurture.documents.finding import Finding
 
 _SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -34,7 +36,9 @@ def as_github(findings: Sequence[Finding]) -> list[str]:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Escaped as the runner reads it; other control characters could play with the log, and are left out."""
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return "".join(char if char.isprintable() else "·" for char in escaped)
 
 
 def _property(text: str) -> str:
@@ -44,20 +48,33 @@ def _property(text: str) -> str:
 def as_sarif(findings: Sequence[Finding]) -> dict[str, Any]:
     """One run of the tool `nurture`, for code scanning."""
     rules = sorted({finding.code for finding in findings})
-    driver = {"name": "nurture", "rules": [{"id": code} for code in rules]}
+    told = [{"id": code, "shortDescription": {"text": FINDING_CODES[code]}} for code in rules]
+    driver = {"name": "nurture", "rules": told}
     return {
         "$schema": _SARIF_SCHEMA,
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": [_result(finding) for finding in findings]}],
+        "runs": [
+            {
+                "tool": {"driver": driver},
+                "columnKind": "unicodeCodePoints",
+                "results": [_result(finding, rules.index(finding.code)) for finding in findings],
+            }
+        ],
     }
 
 
-def _result(finding: Finding) -> dict[str, Any]:
+def _result(finding: Finding, rule: int) -> dict[str, Any]:
     region = {"startLine": finding.line, "startColumn": finding.column}
-    location = {"artifactLocation": {"uri": finding.file}, "region": region}
+    location = {"artifactLocation": {"uri": _uri(finding.file)}, "region": region}
     return {
         "ruleId": finding.code,
+        "ruleIndex": rule,
         "level": finding.level,
         "message": {"text": finding.message},
         "locations": [{"physicalLocation": location}],
     }
+
+
+def _uri(file: str) -> str:
+    """Relative (RFC 3986, 4.2): a `:` in the first part would make it a scheme. Odd bytes of a name go as they are."""
+    return quote(file.encode("utf-8", "surrogateescape"), safe="/")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler, WithJsonSchema
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from nurture.authoring.cadence_file import Condition, Filled
 from nurture.documents.strict import Strict
-from nurture.documents.values import AlertHours, Clock, Duration, Name, OrText, SomeTime, SpanText
+from nurture.documents.values import AlertHours, Clock, Duration, Name, SomeTime, SpanText
 from nurture.domain.lifecycle import Engagement, Hot, Lifecycle
+from nurture.domain.stages import LADDER, Stage
+
+DECLARABLE = tuple(stage.value for stage in LADDER if stage is not Stage.VISITOR)
 
 
 class StageBody(Strict):
@@ -30,7 +35,17 @@ def _stage(value: Any) -> Any:
     raise ValueError("a stage is a name, or one name with its rules: '- mql: {when: …}'")
 
 
-StageEntry = Annotated[dict[str, StageBody], BeforeValidator(_stage), OrText()]
+class _StageNames:
+    """Says in the JSON Schema which stages there are, and that one may stand alone or without rules."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        names: JsonSchemaValue = {"type": "string", "enum": list(DECLARABLE)}
+        rules = {"anyOf": [handler(schema)["additionalProperties"], {"type": "null"}]}
+        one = {"minProperties": 1, "maxProperties": 1, "propertyNames": names, "additionalProperties": rules}
+        return {"anyOf": [names, {"type": "object", **one}]}
+
+
+StageEntry = Annotated[dict[str, StageBody], BeforeValidator(_stage), _StageNames()]
 
 
 class FitBody(Strict):
@@ -38,16 +53,25 @@ class FitBody(Strict):
     points: float
 
 
+_AT_MOST = r"^\d+(\.\d+)? per (day|week|month)$"
+
+
 def _at_most(value: str) -> str:
-    if not re.match(r"^\d+(\.\d+)? per (day|week|month)$", value):
+    if not re.match(_AT_MOST, value):
         raise ValueError(f"'{value}': use e.g. '60 per week'")
     return value
+
+
+AtMostText = Annotated[str, AfterValidator(_at_most), WithJsonSchema({"type": "string", "pattern": _AT_MOST})]
+"""Points at most, '60 per week'."""
 
 
 class PointsBody(Strict):
     event: Filled
     points: float
-    at_most: Annotated[str, AfterValidator(_at_most)] | None = None
+    at_most: (
+        Annotated[str, AfterValidator(_at_most), WithJsonSchema({"type": "string", "pattern": _AT_MOST})] | None
+    ) = None
     path: Filled | None = None
 
 

@@ -240,7 +240,7 @@ def _disliked(
         if said in remarked:
             continue
         remarked.add(said)
-        place = _found(compiled, file_name, re.escape(remark.near))
+        place = _found(compiled, file_name, _here(remark.near))
         file, line, column = place or (f"{TEMPLATES}/{file_name}", 1, 1)
         yield Finding(file=file, line=line, column=column, level=remark.level, code=remark.code, message=remark.message)
 
@@ -265,21 +265,27 @@ def _in_template(compiled: Compiled, template: str, message: str, language: str 
     missing = _MISSING.match(message)
     if missing is None:
         return None
-    return _found(compiled, _file(template, language), rf"\b{re.escape(missing[1])}\b(?!\s*\|\s*default)")
+    name = rf"(?P<here>\b{re.escape(missing[1])}\b)(?!\s*\|\s*default)"
+    file = _file(template, language)
+    return _found(compiled, file, rf"\{{\{{[^}}]*?{name}") or _found(compiled, file, name)
 
 
 def _file(template: str, language: str) -> str:
     return f"{template}.{language}.mjml" if language else f"{template}.mjml"
 
 
+def _here(text: str) -> str:
+    return f"(?P<here>{re.escape(text)})" if text else ""
+
+
 def _found(compiled: Compiled, first: str, pattern: str) -> tuple[str, int, int] | None:
-    """Where the template's file, or a part that any may include, has this; nowhere for an empty pattern."""
+    """Where the template's file, or a part that any may include, has `here`; nowhere for an empty pattern."""
     others = [file for file in compiled.sources.template_files if file.startswith("_")]
     for file in (first, *others) if pattern else ():
         text = read_source(compiled.sources.root, f"{TEMPLATES}/{file}")
         found = re.search(pattern, text) if isinstance(text, str) else None
         if found and isinstance(text, str):
-            start = found.start()
+            start = found.start("here")
             return f"{TEMPLATES}/{file}", text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
     return None
 

@@ -14,8 +14,6 @@ from nurture.domain.conditions import ConditionError, Vocabulary, parse_conditio
 from nurture.domain.conditions.tree import Always, Among, And, Compare, CompareDays, Or, Tree
 from nurture.domain.conditions.vocabulary import GRADES, Kind
 
-_WIDER = {"<": ("<", "<="), "<=": ("<=",), ">": (">", ">="), ">=": (">=",)}
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
@@ -99,13 +97,15 @@ def _narrower(one: Tree, other: Tree) -> bool:
 
 
 def _beyond(one: Compare | CompareDays, other: Compare | CompareDays) -> bool:
-    if one.left != other.left or other.operator not in _WIDER.get(one.operator, ()):
+    if one.left != other.left or one.operator[0] != other.operator[0] or one.operator[0] not in "<>":
         return False
     graded = isinstance(one, Compare) and one.left.kind is Kind.GRADE
     mine, theirs = _rank(one.right, graded=graded), _rank(other.right, graded=graded)
     if mine is None or theirs is None:
         return False
-    return mine >= theirs if one.operator in (">", ">=") else mine <= theirs
+    if mine == theirs:
+        return one.operator == other.operator or other.operator.endswith("=")
+    return mine > theirs if one.operator.startswith(">") else mine < theirs
 
 
 def _rank(value: object, *, graded: bool) -> float | None:

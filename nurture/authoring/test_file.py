@@ -6,7 +6,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from nurture.authoring.cadence_file import Filled
 from nurture.documents.strict import Strict
@@ -35,8 +35,13 @@ def _moment_or_offset(value: str) -> str:
     return value
 
 
-Moment = Annotated[str, AfterValidator(_moment)]
-MomentOrOffset = Annotated[str, AfterValidator(_moment_or_offset)]
+_OFFSET = r"\d+(\.\d+)? (minute|hour|day|week|month|year)s?"
+Moment = Annotated[str, AfterValidator(_moment), WithJsonSchema({"type": "string", "pattern": _MOMENT.pattern})]
+MomentOrOffset = Annotated[
+    str,
+    AfterValidator(_moment_or_offset),
+    WithJsonSchema({"type": "string", "pattern": rf"^({_MOMENT.pattern.strip('^$')}|{_OFFSET})$"}),
+]
 Plain = str | int | float | bool | None
 
 
@@ -79,7 +84,7 @@ class ExpectedBody(Strict):
 
 class CaseBody(Strict):
     name: Filled
-    lead: dict[str, Any]
+    lead: Annotated[dict[str, Any], Field(json_schema_extra={"required": ["email"]})]
     start: Moment
     trigger: dict[str, Plain] | None = None
     """The properties of the event that starts the run, where the cadence has a `trigger:`."""

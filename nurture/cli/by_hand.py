@@ -17,6 +17,7 @@ from nurture.domain.conditions import ConditionError, parse_condition
 from nurture.domain.problem import Problem
 from nurture.pipeline.by_hand import enroll_by_hand, exit_by_hand
 from nurture.pipeline.enroll import take_up_cadences
+from nurture.store.cadences import current_cadences
 from nurture.store.leads import find_lead
 from nurture.store.segments import Asking, leads_meeting
 
@@ -35,13 +36,16 @@ def enroll(
         raise typer.BadParameter("name one ADDRESS, or say who with --where")
     files, installation = load_workspace(workspace), open_installation(workspace)
     _known(cadence, files)
+    status = files.cadences[cadence].status
+    if status in ("draft", "closed"):
+        raise Problem(f"{cadence} is {status}, so nobody enters it: set 'status: live' in cadences/{cadence}.yaml")
     asking = _asking(installation, files)
     take_up_cadences(
         database=installation.database, cadences=files.cadences, vocabulary=files.vocabulary, asking=asking
     )
     with installation.database.transaction() as connection:
         ids = [_lead(connection, address)] if address is not None else _leads(connection, where or "", files, asking)
-        done = enroll_by_hand(connection, ids, cadence=cadence, now=asking.now)
+        done = enroll_by_hand(connection, ids, cadence=cadence, asking=asking, vocabulary=files.vocabulary)
     if as_json:
         print_json({"enrolled": done.enrolled, "refused": done.refused})
     else:
@@ -58,6 +62,8 @@ def exit_(
     """Take a lead out of its cadences by hand; what is queued for it there is called off."""
     installation = open_installation(workspace)
     with installation.database.transaction() as connection:
+        if cadence is not None:
+            _known_ever(connection, cadence)
         left = exit_by_hand(connection, _lead(connection, address), cadence=cadence, now=installation.clock())
     if as_json:
         print_json({"left": left})
@@ -68,6 +74,13 @@ def exit_(
 def _known(cadence: str, files: Workspace) -> None:
     if cadence not in files.cadences:
         raise Problem(f"no cadence '{printable(cadence)}'{suggest(cadence, list(files.cadences))}")
+
+
+def _known_ever(connection: Connection, cadence: str) -> None:
+    """Also one whose file is gone."""
+    known = list(current_cadences(connection))
+    if cadence not in known:
+        raise Problem(f"no cadence '{printable(cadence)}'{suggest(cadence, known)}")
 
 
 def _lead(connection: Connection, address: str) -> int:

@@ -22,8 +22,16 @@ from nurture.domain.folding import fold
 from nurture.domain.problem import Problem
 from nurture.inbound.csv_import import ImportReport, ImportRequest, import_leads
 from nurture.inbound.suppression_file import read_suppressions, suppression_key
-from nurture.store.by_hand import change_lead, lift_by_hand, read_event, suppress_by_hand, track_event
+from nurture.store.by_hand import (
+    change_lead,
+    lift_by_hand,
+    read_event,
+    require_declared,
+    suppress_by_hand,
+    track_event,
+)
 from nurture.store.erasure import erase_lead
+from nurture.store.lead_fields import CUSTOM
 from nurture.store.lead_views import export_lead, list_leads, show_lead
 from nurture.store.segments import Asking
 
@@ -131,7 +139,10 @@ def set_values(
     """Change a lead by hand; FIELD= with nothing after it clears a field."""
     key, said = _key(address), pairs("set", changes)
     installation = open_installation(workspace)
-    reps = owners(installation.settings)
+    reps, declared = owners(installation.settings), installation.settings.fields
+    for name, value in said:
+        if name.startswith(CUSTOM) and declared is not None:
+            require_declared(name.removeprefix(CUSTOM), value, declared)
     given = [(name, reps.get(fold(value), value) if name == "owner" else value) for name, value in said]
     with installation.database.transaction() as connection:
         changed = change_lead(connection, key, given, now=installation.clock())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nurture.authoring.workspace import load_workspace
+from nurture.authoring.check import load_sound_workspace
 from nurture.bootstrap import build_public_server, build_stages, hold_lock, open_installation, prepare_logging
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
 from nurture.daemon import Role, run_daemon
@@ -25,7 +25,7 @@ def run(
     if once and only == "web":
         raise typer.BadParameter("--once runs the stages; it does not go with --only web")
     prepare_logging()
-    files = load_workspace(workspace)
+    files = load_sound_workspace(workspace)
     installation = open_installation(workspace)
     with hold_lock(installation) as alone:
         if once:

@@ -133,9 +133,6 @@ class _Reader(HTMLParser):
         if not href or href == "#":
             near = f'href="{href}"'
             self.remarks.append(Remark(level="error", code="empty-link", message="a link goes nowhere", near=near))
-        elif href[:5].lower() == "data:":
-            message = "a data: link is blocked by mail programs"
-            self.remarks.append(Remark(level="error", code="data-link", message=message, near=href))
         elif _host(href) in SHORTENERS:
             self._warn("shortened-link", f'"{href}": filters distrust shortened links; write the real address', href)
 

@@ -112,7 +112,6 @@ FINDING_CODES: Mapping[str, str] = {
     "no-alt": "An image without alt text, and many readers block images. Add `alt=\"…\"`.",
     "no-text": "A mail whose text part is blank. Say something in words.",
     "empty-link": "A link that goes nowhere. Give it an address.",
-    "data-link": "A `data:` link, which mail programs block. Link to a page.",
     "link-without-text": "A link that shows nothing to click on. Write a text, or an image with `alt`.",
     "shortened-link": "A shortened link, which filters distrust. Write the real address.",
     "several-buttons": "More than one button: one call to action is clicked more than several.",

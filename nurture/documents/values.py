@@ -195,6 +195,9 @@ PerSecond = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? per (second|minute|hour)$"}),
 ]
 """Messages a second, written '50 per second' or '600 per minute'."""
+_ONE_DAY = r"(mon|tue|wed|thu|fri|sat|sun)[a-z]*"
+_SOME_DAYS = rf"{_ONE_DAY}(\s*-\s*{_ONE_DAY})?"
+_DAYS_SCHEMA = {"type": "string", "pattern": rf"^{_SOME_DAYS}(\s*,\s*{_SOME_DAYS})*$"}
 _WINDOW_SCHEMA = WithJsonSchema(
     {
         "anyOf": [
@@ -203,7 +206,7 @@ _WINDOW_SCHEMA = WithJsonSchema(
                 "type": "object",
                 "additionalProperties": False,
                 "properties": {
-                    "days": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+                    "days": {"anyOf": [_DAYS_SCHEMA, {"type": "array", "items": _DAYS_SCHEMA, "minItems": 1}]},
                     "hours": {"type": "string", "pattern": r"^\d{1,2}:\d{2}\s*-\s*\d{1,2}:\d{2}$"},
                     "timezone": {"type": "string"},
                     "holidays": {"enum": ["lead", "none"]},

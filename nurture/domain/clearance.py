@@ -38,6 +38,8 @@ class Waiting:
     opens_at: datetime | None
     free_at: datetime
     expires_at: datetime | None = None
+    leaves: str | None = None
+    """The exit that acts now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,8 @@ def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
         return Never(code=Reason.SKIPPED_EXPIRED, why=f"expired at {message.expires_at.isoformat()}")
     if message.is_resent:
         return Go()
+    if message.leaves is not None:
+        return Never(code=Reason.CANCELED, why=f"leaves the cadence: {message.leaves}")
     if is_paused and not message.transactional:
         return NotNow(until=now + PAUSED_LOOK, code=Reason.PAUSED)
     if message.transactional:

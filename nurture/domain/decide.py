@@ -8,6 +8,7 @@ the decisions say. A decision is data, so a simulation, a cadence test and the d
       │ the message of this step is under way                 -> Await
       │ `when:` is false                                      -> GoOn (skipped_when)
       │ wait, wait_until, wait_for, a task waited for: not over -> Later
+      │ sales holds the lead, and the step is no wait         -> Later
       │ wait_until: its field holds no date                   -> Leave (missing_date)
       │ if: the first arm that holds                          -> GoOn (branched)
       │ split                                                 -> Choose, and on
@@ -67,7 +68,8 @@ class Facts:
     """Everything a decision depends on. Times are aware UTC.
 
     `since_at`: when the step before was done (really sent, or skipped). `floor_at`: until when something other than
-    the cadence held the enrollment (a pause, a sales hold, a cap), from which lateness counts. `holds`: the conditions
+    the cadence held this step (a pause, a sales hold, a cap), from which lateness counts; a wait that was over
+    meanwhile is done then. `holds`: the conditions
     of this step, the goal and the exit that are true now. `sends`: this lead's marketing sends within the longest cap.
     """
 
@@ -90,6 +92,8 @@ class Facts:
     held_by: str | None = None
     is_paused: bool = False
     """By hand: this cadence, or all of them."""
+    is_behind: bool = False
+    """Another cadence goes first: only what the lead asked for is not kept waiting by it."""
     dates: Mapping[DateField, datetime] = field(default_factory=dict)
     """What the date fields of this step hold, in UTC; one without a date that can be read is absent."""
     task: str | None = None
@@ -148,6 +152,7 @@ class Choose:
     """A path by the lead's lot, which is drawn once and stored, and then on along it."""
 
     step: Split
+    since_at: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +160,7 @@ class Act:
     """An effect that is done at once, and then on; after a sunset the enrollment ends, and a task may be waited for."""
 
     step: Action | Sunset
+    since_at: datetime
 
 
 Decision = Leave | Complete | Later | Await | GoOn | Send | Choose | Act
@@ -171,6 +177,8 @@ _DONE = frozenset(
     }
 )
 _FINAL_STAGES = frozenset({"customer", "disqualified"})
+A_MOMENT = timedelta(minutes=1)
+"""A look that comes no later than this is in time, so that waits don't drift by the seconds between two looks."""
 TASK_WAITS = Span(amount=14, unit="days")
 """How long a task is waited for where `up_to` does not say."""
 
@@ -243,10 +251,31 @@ def decide(facts: Facts) -> Decision:
         return _after_message(step, facts)
     if step is None:
         return Complete()
+    if facts.is_behind and not goes_beside(step, facts.cadence):
+        return Later(until=facts.now, code=Reason.PAUSED)
+    if not _passes_a_hold(step) and facts.held_until is not None and facts.held_until > facts.now:
+        return Later(until=facts.held_until, code=Reason.HELD, detail={"why": facts.held_by}, floor_at=facts.held_until)
     if step.when is not None and step.when not in facts.holds:
         onward = step.after if isinstance(step, Branch) else step.next
         return GoOn(next=onward, since_at=facts.now, code=Reason.SKIPPED_WHEN, detail={"condition": step.when})
     return _decide_step(step, facts)
+
+
+def _passes_a_hold(step: Step) -> bool:
+    """Waits go on by the clock, and what the lead asked for goes out, also while sales holds the lead."""
+    if isinstance(step, Email):
+        return step.transactional is not None
+    return isinstance(step, Wait | WaitUntil | WaitFor | Goto)
+
+
+def goes_beside(step: Step | None, cadence: Cadence) -> bool:
+    """Whether the step waits for no other cadence: transactional mail, and the waits that lead to it."""
+    seen: set[StepKey] = set()
+    while isinstance(step, Wait | WaitUntil | WaitFor | Goto) and step.key not in seen:
+        seen.add(step.key)
+        onward = step.to if isinstance(step, Goto) else step.next
+        step = cadence.steps.get(onward) if onward is not None else None
+    return isinstance(step, Email) and step.transactional is not None
 
 
 def _decide_step(step: Step, facts: Facts) -> Decision:
@@ -262,15 +291,15 @@ def _decide_step(step: Step, facts: Facts) -> Decision:
         case Branch():
             return _branch(step, facts)
         case Split():
-            return Choose(step=step)
+            return Choose(step=step, since_at=_done_at(facts.since_at, facts))
         case Goto():
-            return GoOn(next=step.to, since_at=facts.since_at, revisits=step.back)
+            return GoOn(next=step.to, since_at=_done_at(facts.since_at, facts), revisits=step.back)
         case Exit():
             return Leave(reason=step.reason)
         case Task() if facts.task is not None:
             return _after_task(step, facts)
         case Notify() | Task() | Promote() | SetFields() | Tag() | Untag() | EnrollIn() | Webhook() | Sunset():
-            return Act(step=step)
+            return Act(step=step, since_at=_really_done_at(facts))
 
 
 def _after_message(step: Step | None, facts: Facts) -> Decision:
@@ -285,7 +314,7 @@ def _after_message(step: Step | None, facts: Facts) -> Decision:
 def _wait(step: Wait, facts: Facts) -> Decision:
     until = _end_of(step.span, facts)
     if facts.now >= until:
-        return GoOn(next=step.next, since_at=until)
+        return GoOn(next=step.next, since_at=_done_at(until, facts))
     return Later(until=until, code=Reason.WAITING, detail={"span": say_span(step.span)})
 
 
@@ -296,8 +325,21 @@ def _wait_until(step: WaitUntil, facts: Facts) -> Decision:
         return Leave(reason=ExitReason.MISSING_DATE.value, detail={"field": step.field})
     until = _shifted(moment, step.offset, facts)
     if facts.now >= until:
-        return GoOn(next=step.next, since_at=until)
+        return GoOn(next=step.next, since_at=_done_at(until, facts))
     return Later(until=until, code=Reason.WAITING, detail={"span": step.field or step.moment or step.weekday})
+
+
+def _done_at(until: datetime, facts: Facts) -> datetime:
+    """When a wait that was over by `until` is done: what kept the enrollment from moving on then counts with it."""
+    if facts.floor_at is None or facts.floor_at <= facts.since_at:
+        return until
+    return max(until, min(facts.floor_at, facts.now))
+
+
+def _really_done_at(facts: Facts) -> datetime:
+    """What is done now was done when it could first be, unless nobody looked for longer than a moment."""
+    due = _done_at(facts.since_at, facts)
+    return due if facts.now - due <= A_MOMENT else facts.now
 
 
 def _awaited_moment(step: WaitUntil, facts: Facts) -> datetime | None:
@@ -316,7 +358,7 @@ def _after_task(step: Task, facts: Facts) -> Decision:
     until = _end_of(step.up_to or TASK_WAITS, facts)
     if facts.now >= until:
         detail = {"arm": "time is up", "condition": f"task {step.key}"}
-        return GoOn(next=step.next, since_at=until, code=Reason.BRANCHED, detail=detail)
+        return GoOn(next=step.next, since_at=_done_at(until, facts), code=Reason.BRANCHED, detail=detail)
     return Later(until=until, code=Reason.WAITING, detail={"for": f"task {step.key}"})
 
 
@@ -328,7 +370,7 @@ def _wait_for(step: WaitFor, facts: Facts) -> Decision:
     until = _end_of(step.up_to, facts)
     if facts.now >= until:
         detail = {"arm": "time is up", "condition": step.condition}
-        return GoOn(next=step.next, since_at=until, code=Reason.BRANCHED, detail=detail)
+        return GoOn(next=step.next, since_at=_done_at(until, facts), code=Reason.BRANCHED, detail=detail)
     return Later(until=until, code=Reason.WAITING, detail={"for": step.condition})
 
 
@@ -337,9 +379,9 @@ def _branch(step: Branch, facts: Facts) -> Decision:
         if arm.condition in facts.holds:
             name = "then" if place == 0 else f"elif {place}"
             detail = {"arm": name, "condition": arm.condition}
-            return GoOn(next=arm.next, since_at=facts.since_at, code=Reason.BRANCHED, detail=detail)
+            return GoOn(next=arm.next, since_at=_done_at(facts.since_at, facts), code=Reason.BRANCHED, detail=detail)
     detail = {"arm": "else", "condition": step.arms[0].condition}
-    return GoOn(next=step.next, since_at=facts.since_at, code=Reason.BRANCHED, detail=detail)
+    return GoOn(next=step.next, since_at=_done_at(facts.since_at, facts), code=Reason.BRANCHED, detail=detail)
 
 
 def _email(step: Email, facts: Facts) -> Decision:
@@ -348,13 +390,6 @@ def _email(step: Email, facts: Facts) -> Decision:
         return _expired(step, expires_at, facts)
     asked_for = step.transactional is not None
     window = ANY_TIME if asked_for else step.window or facts.cadence.window
-    if not asked_for and facts.held_until is not None and facts.held_until > facts.now:
-        return Later(
-            until=facts.held_until,
-            code=Reason.HELD,
-            detail={"why": facts.held_by},
-            floor_at=facts.held_until,
-        )
     first_chance = opening(window, _latest(facts.since_at, facts.floor_at), facts)
     max_late = step.max_late if step.max_late is not None else facts.cadence.max_late
     if first_chance is not None and facts.now - first_chance > max_late:

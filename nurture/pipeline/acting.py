@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from nurture.content.letters import RenderProblem
 from nurture.domain.cadence import (
     Action,
+    Cadence,
     EnrollIn,
     Notify,
     Promote,
@@ -27,6 +28,7 @@ from nurture.domain.cadence import (
     Untag,
     Webhook,
 )
+from nurture.domain.conditions import Vocabulary
 from nurture.domain.problem import Problem
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import MoveKind, Stage, is_forward
@@ -35,19 +37,18 @@ from nurture.pipeline.rules import Say
 from nurture.pipeline.walker import Walker
 from nurture.store.alerts import raise_alert
 from nurture.store.cadences import current_cadences
-from nurture.store.entries import Entrant, enter, may_enter
+from nurture.store.entries import Entrant, enter, may_enter, room_in_limit, within_accounts
 from nurture.store.lead_facts import lead_views
 from nurture.store.leads import set_fields, tag_leads, untag_leads
 from nurture.store.pauses import is_stopped, paused_scopes
 from nurture.store.posts import NewPost, queue_posts
+from nurture.store.segments import Asking
 from nurture.store.stages import move_stage
-from nurture.store.suppressions import suppress_all
+from nurture.store.suppressions import COLD, suppress_all
 from nurture.store.tasks import NewTask, open_tasks
 
 Doing = tuple[Walker, Any]
 """A walker and the step that it does."""
-GONE_COLD = "cold"
-"""The suppression that a human event or new consent lifts."""
 
 
 @dataclass(kw_only=True)
@@ -59,12 +60,18 @@ class Deeds:
     workspace_zone: ZoneInfo
     arm_key: bytes
     now: datetime
+    asking: Asking
+    vocabulary: Vocabulary
+    holidays_of: Callable[[str | None], Callable[[date], bool]]
+    """Of a country."""
     changed: set[int] = field(default_factory=set)
     """Leads of which something changed that other enrollments may wait for."""
     entered: set[int] = field(default_factory=set)
     """Leads that entered another cadence, whose enrollments are still to be put in order."""
     given: set[str] = field(default_factory=set)
     """The tasks that were given, by the walker's deed."""
+    full: set[str] = field(default_factory=set)
+    """The deeds that must wait, because the other cadence takes no more for now."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def do(self, acting: Sequence[tuple[Walker, Action | Sunset]]) -> None:
@@ -128,7 +135,7 @@ class Deeds:
     def _task(self, doings: Sequence[Doing]) -> None:
         tasks = []
         for walker, step, text in self._texts(doings, lambda step: step.text):
-            due_at = self._due(step)
+            due_at = self._due(step, walker)
             tasks.append(
                 NewTask(
                     task_key=walker.deed,
@@ -147,10 +154,13 @@ class Deeds:
         open_tasks(self.connection, tasks, now=self.now)
         self.given.update(task.task_key for task in tasks)
 
-    def _due(self, step: Task) -> datetime | None:
+    def _due(self, step: Task, walker: Walker) -> datetime | None:
+        """In the company's own time; business days heed holidays where the cadence does."""
         if step.due is None:
             return None
-        return end_of_wait(step.due, self.now, zone=self.workspace_zone, is_holiday=_never)
+        heeds = walker.cadence.window.holidays == "lead"
+        is_holiday = self.holidays_of(walker.row.lead_country) if heeds else _never
+        return end_of_wait(step.due, self.now, zone=self.workspace_zone, is_holiday=is_holiday)
 
     def _webhook(self, doings: Sequence[Doing]) -> None:
         views = lead_views(self.connection, [walker.row.lead_id for walker, _ in doings])
@@ -184,8 +194,9 @@ class Deeds:
                 for walker in walkers:
                     walker.note(Reason.ENROLLED_IN, self.now, {"cadence": name, "why": "it takes nobody now"})
                 continue
-            may = may_enter(self.connection, cadence, _leads(walkers), now=self.now)
-            entrants = [Entrant(lead_id=each) for each in sorted(may)]
+            may = may_enter(self.connection, cadence, _leads(walkers), asking=self.asking, vocabulary=self.vocabulary)
+            entrants = self._admitted(cadence, [Entrant(lead_id=each) for each in sorted(may)])
+            waiting = may - {each.lead_id for each in entrants}
             entered = enter(
                 self.connection,
                 entrants,
@@ -198,12 +209,20 @@ class Deeds:
             new = {lead_id for _, lead_id in entered.made}
             self.entered |= new
             for walker in walkers:
+                if walker.row.lead_id in waiting:
+                    self.full.add(walker.deed)
+                    continue
                 why = None if walker.row.lead_id in new else "it was there already, or may not"
                 walker.note(Reason.ENROLLED_IN, self.now, {"cadence": name, "why": why})
 
+    def _admitted(self, cadence: Cadence, entrants: Sequence[Entrant]) -> list[Entrant]:
+        """Those for whom its `account` rules and its `enroll_limit` have room now."""
+        room = room_in_limit(self.connection, cadence, now=self.now)
+        return within_accounts(self.connection, cadence, entrants)[:room]
+
     def _sunset(self, doings: Sequence[Doing]) -> None:
         for reason, walkers in _grouped(doings, lambda step: step.reason):
-            keys = {walker.row.lead_email_key: GONE_COLD for walker in walkers}
+            keys = {walker.row.lead_email_key: COLD for walker in walkers}
             suppress_all(self.connection, keys, now=self.now, note=reason)
             self.changed.update(_leads(walkers))
 

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.domain.cadence import Action, Email, Split, Sunset, Task
+from nurture.domain.cadence import Email, Sunset, Task
 from nurture.domain.decide import (
     STILL_PAUSED,
     Act,
@@ -58,6 +58,10 @@ from nurture.store.enrollments import (
 from nurture.store.events import wake_enrollments
 
 BATCH = 500
+ENTER_AGAIN = timedelta(hours=1)
+"""How soon a step that enrolls knocks again at a cadence that takes no more for now."""
+LOOK_AGAIN = timedelta(hours=1)
+"""How soon to ask again for an exit, a goal or a wait's condition that time alone may make true."""
 MOST_ROUNDS = 1000
 """Steps that one enrollment takes in one transaction, at most; what is left is due at once, in the next."""
 
@@ -153,6 +157,9 @@ class _Batch:
             workspace_zone=rules.workspace_zone,
             arm_key=rules.arm_key,
             now=now,
+            asking=self.gathering.asking,
+            vocabulary=rules.vocabulary,
+            holidays_of=rules.calendar.is_holiday,
         )
 
     def claim(self, limit: int) -> int:
@@ -172,20 +179,21 @@ class _Batch:
     def _round(self, moving: list[Walker]) -> None:
         """One step of each."""
         sending: list[tuple[Walker, Email]] = []
-        choosing: list[tuple[Walker, Split]] = []
-        acting: list[tuple[Walker, Action | Sunset]] = []
+        choosing: list[tuple[Walker, Choose]] = []
+        acting: list[tuple[Walker, Act]] = []
         for walker, facts in self.gathering.facts(moving):
             if walker.behind:
                 self._exit_behind(walker, facts)
                 continue
             walker.ends_at = _next_end(facts, walker.row.lead_consent_until)
+            walker.turns = self.gathering.turns_with_time(walker)
             match decide(facts):
                 case Send(step=email):
                     sending.append((walker, email))
-                case Choose(step=split):
-                    choosing.append((walker, split))
-                case Act(step=action):
-                    acting.append((walker, action))
+                case Choose() as choice:
+                    choosing.append((walker, choice))
+                case Act() as act:
+                    acting.append((walker, act))
                 case decision:
                     self._apply(walker, decision)
         self._send(sending)
@@ -243,10 +251,15 @@ class _Batch:
 
     def _wait(self, walker: Walker, later: Later) -> None:
         # told once, not at every look: a decision is recorded when what stands in the way changes
-        if walker.row.blocked_by != later.code.value or walker.row.step != walker.step:
+        if not walker.beside and (walker.row.blocked_by != later.code.value or walker.row.step != walker.step):
             walker.note(later.code, self.now, {**later.detail, "until": later.until.isoformat()})
         walker.floor_at = later.floor_at if later.floor_at is not None else walker.floor_at
+        if walker.beside:
+            self._settle(walker, due_at=None if later.code is Reason.PAUSED else later.until, blocked_by=Reason.PAUSED)
+            return
         due_at = later.until if walker.ends_at is None else min(later.until, walker.ends_at)
+        if walker.turns:
+            due_at = min(due_at, self.now + LOOK_AGAIN)
         self._settle(walker, due_at=due_at, blocked_by=later.code)
 
     def _settle(self, walker: Walker, *, due_at: datetime | None, blocked_by: Reason | None = None) -> None:
@@ -263,18 +276,25 @@ class _Batch:
             self._settle(walker, due_at=None)
             self.counts["advanced"] += 1
 
-    def _choose(self, choosing: Sequence[tuple[Walker, Split]]) -> None:
-        for walker, step, (path, odds) in draw_paths(self.gathering, choosing):
+    def _choose(self, choosing: Sequence[tuple[Walker, Choose]]) -> None:
+        moments = {walker.row.id: choice.since_at for walker, choice in choosing}
+        for walker, step, (path, odds) in draw_paths(self.gathering, [(each, it.step) for each, it in choosing]):
             walker.note(Reason.VARIANT, self.now, {"arm": path, "odds": odds})
-            self._go_on(walker, step.paths[path].next, walker.since_at)
+            self._go_on(walker, step.paths[path].next, moments[walker.row.id])
 
-    def _act(self, acting: Sequence[tuple[Walker, Action | Sunset]]) -> None:
-        self.deeds.do(acting)
-        for walker, step in acting:
+    def _act(self, acting: Sequence[tuple[Walker, Act]]) -> None:
+        self.deeds.do([(walker, act.step) for walker, act in acting])
+        for walker, act in acting:
+            step = act.step
             if isinstance(step, Sunset):
                 self._apply(walker, Leave(reason=ExitReason.SUNSET.value))
+            elif walker.deed in self.deeds.full:
+                again = Later(until=self.now + ENTER_AGAIN, code=Reason.LIMITED, detail={"limit": "that cadence's"})
+                self._wait(walker, again)
             elif not (isinstance(step, Task) and step.wait and walker.deed in self.deeds.given):
-                self._go_on(walker, step.next, walker.since_at)
+                self._go_on(walker, step.next, act.since_at)
+            else:
+                walker.since_at = act.since_at
 
 
 def _next_end(facts: Facts, consent_until: datetime | None) -> datetime | None:

@@ -27,6 +27,7 @@ from nurture.domain.lifecycle import Lifecycle
 from nurture.domain.problem import Problem
 from nurture.domain.stages import MoveKind, Stage
 from nurture.store import tables as t
+from nurture.store.accounts import colleagues_of
 from nurture.store.consents import withdraw_consent
 from nurture.store.events import NewEvent, record_event, wake_enrollments
 from nurture.store.reactions import cancel_steps
@@ -261,15 +262,15 @@ def _follow(connection: Connection, alert: Any, said: _Said, lifecycle: Lifecycl
         case Answer.WON:
             _own(connection, alert, said.rep)
             _record(connection, alert, said, EventName.DEAL_WON, now)
-            _release(connection, alert)
+            _release(connection, alert, now)
             _make_customer(connection, alert, said, lifecycle, now)
         case Answer.LOST:
             event_id = _record(connection, alert, said, EventName.DEAL_LOST, now)
-            _release(connection, alert)
+            _release(connection, alert, now)
             because = f"{said.rep}: the deal was lost"
             recycle(connection, alert.lead_id, because=because, now=now, event_id=event_id)
         case Answer.REJECT:
-            _release(connection, alert)
+            _release(connection, alert, now)
             _reject(connection, alert, said, now)
 
 
@@ -285,8 +286,10 @@ def _hold(connection: Connection, alert: Any, reason: str, until: datetime) -> N
         connection.execute(change.values(hold_until=until, hold_reason=reason))
 
 
-def _release(connection: Connection, alert: Any) -> None:
+def _release(connection: Connection, alert: Any, now: datetime) -> None:
+    """Colleagues may have been held along."""
     connection.execute(update(t.lead).where(t.lead.c.id == alert.lead_id).values(hold_until=None, hold_reason=None))
+    wake_enrollments(connection, colleagues_of(connection, [alert.lead_id]), now=now)
 
 
 def _contacted(connection: Connection, alert: Any, now: datetime) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
+from nurture.domain.conditions import Vocabulary
 from nurture.domain.enrollment import RUNNING, ExitReason
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
@@ -16,18 +17,24 @@ from nurture.store.cadences import current_cadences, is_in_force
 from nurture.store.database import one_of
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, end
-from nurture.store.entries import Entrant, enter, may_be_mailed, may_enter
+from nurture.store.entries import Entrant, enter, may_be_mailed, may_enter, not_again
+from nurture.store.segments import Asking
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByHand:
-    """`enrolled` leads, and why the others were not: `no_consent` (or suppressed), `already`."""
+    """`enrolled` leads, and why the others were not.
+
+    `no_consent` (or suppressed); `already` there, now or before; `barred`: held by sales, at its goal, or a customer.
+    """
 
     enrolled: int
     refused: Counter[str]
 
 
-def enroll_by_hand(connection: Connection, lead_ids: Sequence[int], *, cadence: str, now: datetime) -> ByHand:
+def enroll_by_hand(
+    connection: Connection, lead_ids: Sequence[int], *, cadence: str, asking: Asking, vocabulary: Vocabulary
+) -> ByHand:
     """Put these leads into the cadence in force, whether or not they meet its segment; never without consent.
 
     Raises LookupError where no such cadence is in force.
@@ -35,11 +42,14 @@ def enroll_by_hand(connection: Connection, lead_ids: Sequence[int], *, cadence: 
     version, found = current_cadences(connection)[cadence]
     if not is_in_force(connection, cadence, version):
         raise LookupError(cadence)
-    lead = t.lead.c
+    lead, now = t.lead.c, asking.now
     mailable = set(connection.scalars(select(lead.id).where(one_of(lead.id, lead_ids), may_be_mailed(now))))
-    entrants = [Entrant(lead_id=each) for each in sorted(may_enter(connection, found, sorted(mailable), now=now))]
+    fresh = not_again(connection, found, sorted(mailable), now=now)
+    may = may_enter(connection, found, sorted(fresh), asking=asking, vocabulary=vocabulary)
+    entrants = [Entrant(lead_id=each) for each in sorted(may)]
     made = enter(connection, entrants, version=version, cadence=found, now=now, arm_key=None).made
-    refused = Counter({"no_consent": len(set(lead_ids)) - len(mailable), "already": len(mailable) - len(made)})
+    no_consent, again = len(set(lead_ids)) - len(mailable), len(mailable) - len(fresh)
+    refused = Counter({"no_consent": no_consent, "already": again, "barred": len(fresh) - len(made)})
     return ByHand(enrolled=len(made), refused=+refused)
 
 

@@ -39,6 +39,7 @@ from nurture.domain.reasons import Reason
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.material import Material
 from nurture.pipeline.outgoing import LetterWriter, Outgoing, RenderFailed
+from nurture.pipeline.rules import Rules
 from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
@@ -97,6 +98,7 @@ class Equipment:
 
     letters: LetterWriter
     servers: Mapping[str, Server]
+    rules: Rules
 
 
 class Deliverer:
@@ -115,6 +117,7 @@ class Deliverer:
     ) -> None:
         self._database = database
         self._letters = equipment.letters
+        self._rules = equipment.rules
         self._servers = equipment.servers
         self._next: Equipment | None = None
         self._clock = clock
@@ -164,6 +167,7 @@ class Deliverer:
         kept = {name: self._servers.get(name) for name in equipment.servers}
         before = dict(self._servers)
         self._letters = equipment.letters
+        self._rules = equipment.rules
         self._servers = {
             name: old if (old := kept[name]) is not None and old.address == new.address else new
             for name, new in equipment.servers.items()
@@ -190,7 +194,7 @@ class Deliverer:
 
     def _take(self, connection: Connection, rows: Sequence[Any], now: datetime) -> list[Claimed]:
         self._letters.prepare(connection, rows)
-        waiting = self._letters.waiting(connection, rows, now)
+        waiting = self._letters.waiting(connection, rows, self._rules, now)
         going: dict[int, Any] = {}
         moments: dict[int, tuple[datetime, datetime | None]] = {}
         blocks: dict[int, str | None] = {}

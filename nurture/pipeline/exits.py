@@ -16,10 +16,12 @@ from nurture.domain.event import EventName
 from nurture.domain.lifecycle import Lifecycle
 from nurture.domain.stages import Stage
 from nurture.pipeline.lifecycle_rules import LifecycleRules
+from nurture.store.accounts import colleagues_of
 from nurture.store.consents import withdraw_consent
+from nurture.store.events import wake_enrollments
 from nurture.store.reactions import cancel_steps
 from nurture.store.stages import recycle
-from nurture.store.suppressions import suppress_all
+from nurture.store.suppressions import lift_cold, suppress_all
 
 # From the weakest reason to the strongest.
 _LEAVING = {
@@ -27,6 +29,7 @@ _LEAVING = {
     EventName.BOUNCED.value: "bounced",
     EventName.COMPLAINED.value: "complained",
 }
+_NO_SIGN_OF_INTEREST = (*_LEAVING, EventName.AUTO_REPLIED)
 _ENDS_HOLD = (EventName.DEAL_WON, EventName.DEAL_LOST)
 _HOLDS = {
     EventName.REPLIED.value: "reply",
@@ -47,6 +50,19 @@ def draw_exits(
         cancel_steps(connection, enrollment_ids=set(replied), why=why, now=rules.now)
     for event in human:
         _hold(connection, rules, leads[event.lead_id], event)
+    _warm_up(connection, rules, leads, human)
+    let_go = {event.lead_id for event in human if event.kind in _ENDS_HOLD}
+    if let_go:
+        wake_enrollments(connection, colleagues_of(connection, let_go), now=rules.now)
+
+
+def _warm_up(
+    connection: Connection, rules: LifecycleRules, leads: Mapping[int, dict[str, Any]], events: Sequence[Any]
+) -> None:
+    """Who was let go as gone cold, and does something again, is written to again."""
+    signs = {leads[event.lead_id]["email_key"]: event.at for event in events if event.kind not in _NO_SIGN_OF_INTEREST}
+    if signs:
+        lift_cold(connection, signs, now=rules.now)
 
 
 def _leaves(event: Any, lead: Mapping[str, Any]) -> bool:

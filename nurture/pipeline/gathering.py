@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from nurture.domain.cadence import AccountRules, Cadence, Task
+from nurture.domain.cadence import AccountRules, Cadence, Email, Task, WaitFor
 from nurture.domain.conditions import parse_condition
+from nurture.domain.conditions.tree import turns_with_time
 from nurture.domain.decide import Facts, conditions_of, date_fields_of
 from nurture.domain.enrollment import ExitReason
 from nurture.domain.timing import zone_of
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.walker import Walker
+from nurture.store.absences import absences
 from nurture.store.accounts import account_exits, colleagues_holds
 from nurture.store.cadences import GONE, load_versions
 from nurture.store.dates import date_values
@@ -23,9 +25,11 @@ from nurture.store.enrollments import (
     MessageState,
     behind_them,
     claim_due,
+    claim_paused,
     forced_exits,
     message_states,
     recent_sends,
+    versions_paused,
 )
 from nurture.store.pauses import is_stopped, paused_scopes, stopped_trials
 from nurture.store.segments import Asking, enrollments_meeting
@@ -46,24 +50,36 @@ class Gathering:
         self.states: dict[int, MessageState] = {}
         self._exits: dict[int, ExitReason] = {}
         self._holds: dict[int, tuple[datetime, str]] = {}
-        """enrollment id -> a sales hold of a colleague, where the cadence's account rules heed it."""
+        """enrollment id -> what holds it beside its lead's own hold: a colleague's, or that the reader is away."""
+        self._turning: dict[str, bool] = {}
         self._stopped: frozenset[str] = frozenset()
         self._stopped_versions: frozenset[str] = frozenset()
 
     def claim(self, limit: int) -> int:
         """The due rows, and those that are paused behind them, whose exits act all the same."""
-        due = claim_due(self.connection, now=self.now, limit=limit)
-        behind = behind_them(self.connection, due)
+        active = claim_due(self.connection, now=self.now, limit=limit)
+        beside = self._beside(limit - len(active))
+        due = [*active, *beside]
+        behind = behind_them(self.connection, active, besides={row.id for row in beside})
         rows = [*due, *behind]
         cadences = load_versions(self.connection, {row.version for row in rows})
-        waiting = {row.id for row in behind}
         for row in rows:
-            self.walkers[row.id] = self._walker(row, cadences[row.version], behind=row.id in waiting)
+            self.walkers[row.id] = self._walker(row, cadences[row.version])
+        for row in behind:
+            self.walkers[row.id].behind = True
+        for row in beside:
+            self.walkers[row.id].beside = True
         if rows:
             self._gather(rows)
         return len(due)
 
-    def _walker(self, row: Any, cadence: Cadence, *, behind: bool) -> Walker:
+    def _beside(self, limit: int) -> list[Any]:
+        """Of the paused ones those that are due in a cadence with transactional mail."""
+        paused = load_versions(self.connection, set(versions_paused(self.connection)))
+        asked_for = sorted(version for version, cadence in paused.items() if _has_transactional(cadence))
+        return claim_paused(self.connection, asked_for, now=self.now, limit=limit) if asked_for and limit else []
+
+    def _walker(self, row: Any, cadence: Cadence) -> Walker:
         return Walker(
             row=row,
             cadence=cadence,
@@ -73,7 +89,6 @@ class Gathering:
             floor_at=_latest_of(row.resumed_at, row.late_from, _past(row.lead_hold_until, self.now)),
             message_id=row.message_id,
             visit=row.visit,
-            behind=behind,
         )
 
     def _gather(self, rows: Sequence[Any]) -> None:
@@ -90,11 +105,33 @@ class Gathering:
             self._exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)
         heeding = [row for row in rows if _account(self.walkers[row.id]).hold == "pause_colleagues"]
         self._holds = colleagues_holds(connection, heeding, now=self.now)
+        for enrollment_id, until in absences(connection, [row.id for row in rows], now=self.now).items():
+            if enrollment_id not in self._holds or until > self._holds[enrollment_id][0]:
+                self._holds[enrollment_id] = (until, "out of office")
+
+    def take(self, rows: Sequence[Any]) -> None:
+        """Rows that others locked, to be looked at and not moved."""
+        cadences = load_versions(self.connection, {row.version for row in rows})
+        for row in rows:
+            self.walkers[row.id] = self._walker(row, cadences[row.version])
+        if rows:
+            self._gather(rows)
 
     def facts(self, moving: Sequence[Walker]) -> list[tuple[Walker, Facts]]:
         """The facts of each at its present step."""
         holds, dates, tasks = self._ask(moving), self._dates(moving), self._tasks(moving)
         return [(walker, self._facts(walker, holds[walker.row.id], dates, tasks)) for walker in moving]
+
+    def turns_with_time(self, walker: Walker) -> bool:
+        """Whether the conditions that are asked at its present step may turn though nothing happens."""
+        step = walker.current if isinstance(walker.current, WaitFor) else None
+        ever, since_enrollment = conditions_of(walker.cadence, step)
+        return any(self._turns(text) for text in (*ever, *since_enrollment))
+
+    def _turns(self, text: str) -> bool:
+        if text not in self._turning:
+            self._turning[text] = turns_with_time(parse_condition(text, self.rules.vocabulary).tree)
+        return self._turning[text]
 
     def _ask(self, moving: Sequence[Walker]) -> dict[int, frozenset[str]]:
         """Every condition of a group in one query each: enrollment id -> the conditions that hold."""
@@ -150,6 +187,7 @@ class Gathering:
             message_step=message.step if message is not None else None,
             held_until=held_until,
             held_by=held_by,
+            is_behind=walker.beside,
             is_paused=is_stopped(row.cadence, self._stopped) or row.version in self._stopped_versions,
             dates={name: at for name in date_fields_of(walker.current) if (at := dates.get((row.id, name)))},
             task=tasks.get(walker.deed),
@@ -159,10 +197,14 @@ class Gathering:
 
     def _hold(self, row: Any) -> tuple[datetime | None, str | None]:
         """Until when marketing is held, and why: by what sales does with this lead, or with a colleague."""
-        own, colleague = row.lead_hold_until, self._holds.get(row.id)
-        if colleague is None or (own is not None and own >= colleague[0]):
+        own, other = row.lead_hold_until, self._holds.get(row.id)
+        if other is None or (own is not None and own >= other[0]):
             return own, row.lead_hold_reason
-        return colleague
+        return other
+
+
+def _has_transactional(cadence: Cadence) -> bool:
+    return any(isinstance(step, Email) and step.transactional is not None for step in cadence.steps.values())
 
 
 def _account(walker: Walker) -> AccountRules:

@@ -12,13 +12,15 @@ from sqlalchemy import Connection
 from nurture.calendar import Calendar
 from nurture.domain.cadence import Cadence, Email
 from nurture.domain.clearance import Waiting
-from nurture.domain.decide import window_zone
+from nurture.domain.decide import A_MOMENT, Facts, exit_of, window_zone
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageKind
 from nurture.domain.timing import caps_free_at, next_opening, shift, zone_of
+from nurture.pipeline.gathering import Gathering
+from nurture.pipeline.rules import Rules
 from nurture.settings import Settings
 from nurture.store.dates import date_values
-from nurture.store.enrollments import sends_besides
+from nurture.store.enrollments import load_enrollments, sends_besides
 from nurture.store.suppressions import suppressed_among
 
 StepOf = Callable[[Any], tuple[Cadence, Email] | None]
@@ -34,9 +36,10 @@ class LastLook:
         self._zone = ZoneInfo(settings.workspace.timezone)
 
     def waiting(
-        self, connection: Connection, rows: Sequence[Any], step_of: StepOf, now: datetime
+        self, connection: Connection, rows: Sequence[Any], step_of: StepOf, rules: Rules, now: datetime
     ) -> dict[int, Waiting]:
         """message row -> what it depends on."""
+        seen = _enrollments(connection, rows, rules, now)
         keys = sorted({row.lead_email_key for row in rows if row.lead_email_key is not None})
         suppressed = suppressed_among(connection, keys)
         free = self._free_at(connection, rows, now)
@@ -50,6 +53,7 @@ class LastLook:
                 opens_at=self._opens_at(row, steps.get(row.id), now),
                 free_at=free.get(row.id, now),
                 expires_at=expiries.get(row.id),
+                seen=seen.get(row.enrollment_id),
             )
             for row in rows
         }
@@ -67,11 +71,13 @@ class LastLook:
         opens_at: datetime | None,
         free_at: datetime,
         expires_at: datetime | None,
+        seen: Facts | None,
     ) -> Waiting:
         consented = row.lead_consented_at is not None and (
             row.lead_consent_until is None or row.lead_consent_until > now
         )
         status = row.enrollment_status
+        leaves = exit_of(seen) if seen is not None else None
         return Waiting(
             kind=MessageKind(row.kind),
             transactional=row.transactional is not None,
@@ -81,7 +87,8 @@ class LastLook:
             enrollment_status=EnrollmentStatus(status) if status is not None else None,
             is_awaited=row.awaited_message == row.id,
             is_resent=row.resent_at is not None,
-            hold_until=row.lead_hold_until,
+            leaves=leaves.value if leaves is not None else None,
+            hold_until=seen.held_until if seen is not None else row.lead_hold_until,
             opens_at=opens_at,
             free_at=free_at,
             expires_at=expires_at,
@@ -128,6 +135,20 @@ class LastLook:
                 is_holiday = self._calendar.is_holiday(row.lead_country) if on_holidays else _never
                 found[row.id] = shift(moment, step.expires.offset, zone=zones[row.enrollment_id], is_holiday=is_holiday)
         return found
+
+
+def _enrollments(connection: Connection, rows: Sequence[Any], rules: Rules, now: datetime) -> dict[int, Facts]:
+    """enrollment id -> its facts now, of messages that waited since `advance` decided them: exits act again."""
+    ids = [
+        row.enrollment_id
+        for row in rows
+        if row.enrollment_id is not None and row.resent_at is None and (row.attempt or row.created_at < now - A_MOMENT)
+    ]
+    if not ids:
+        return {}
+    gathering = Gathering(connection, rules, now)
+    gathering.take(load_enrollments(connection, ids))
+    return {walker.row.id: facts for walker, facts in gathering.facts(list(gathering.walkers.values()))}
 
 
 def _takes_a_place(row: Any) -> bool:

@@ -42,6 +42,7 @@ from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.pipeline.last_look import LastLook
 from nurture.pipeline.mailers import Mailer, mailers_of, owner_view
 from nurture.pipeline.material import Material, Wants, gather
+from nurture.pipeline.rules import Rules
 from nurture.pipeline.step_letter import (
     Modes,
     Organizer,
@@ -121,9 +122,9 @@ class LetterWriter:
         if wanted:
             self._cadences.update(load_versions(connection, wanted))
 
-    def waiting(self, connection: Connection, rows: Sequence[Any], now: datetime) -> dict[int, Waiting]:
+    def waiting(self, connection: Connection, rows: Sequence[Any], rules: Rules, now: datetime) -> dict[int, Waiting]:
         """What each message depends on now, for the last look before an attempt."""
-        return self._look.waiting(connection, rows, self.step_of, now)
+        return self._look.waiting(connection, rows, self.step_of, rules, now)
 
     def gather(self, connection: Connection, rows: Sequence[Any]) -> dict[int, Material]:
         """What these letters need beyond their rows: events, threads, dates, alerts. message row -> its material."""

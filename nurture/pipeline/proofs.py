@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -41,8 +41,9 @@ LOOKED_AT = 500
 class ProofRequest:
     """`lead` has LEAD_FIELDS and `custom`, as its row has them. `variant` is one of the step's, "" for a step without.
 
-    `event` are the properties of the event that would have triggered the enrollment. `mark` goes before the subject.
-    `message_id` is the Message-ID without its domain. `language` instead of the lead's.
+    `event` are the properties of the event that would have triggered the enrollment; a cadence without a trigger has
+    none. `mark` goes before the subject. `message_id` is the Message-ID without its domain. `language` instead of the
+    lead's.
     """
 
     cadence: Cadence
@@ -69,6 +70,8 @@ def write_proof(letters: LetterWriter, request: ProofRequest) -> Proof:
     """The letter as this lead would get it, all mails before it in the file sent. Raises RenderProblem,
     TemplateError, RenderFailed or Problem.
     """
+    if request.cadence.trigger is None:
+        request = replace(request, event={})  # no enrollment of it has one
     row = _row(letters, request)
     mailer = letters.mailer_of(row)
     material = _material(letters, request, row)
@@ -205,7 +208,13 @@ def _near(connection: Connection, key: str) -> list[str]:
     lead, (name, _, domain) = t.lead.c, key.partition("@")
     alike = (lead.email_domain == domain) | lead.email_key.startswith(name[:3], autoescape=True)
     known = connection.scalars(select(lead.email_key).where(alike).order_by(lead.id).limit(LOOKED_AT))
-    return get_close_matches(key, [each for each in known if each], n=1, cutoff=0.75)
+    near = [each for each in known if each and _differs_little(each.partition("@"), key.partition("@"))]
+    return get_close_matches(key, near, n=1, cutoff=0.75)
+
+
+def _differs_little(one: Sequence[str], other: Sequence[str]) -> bool:
+    """In the name as well as in the domain: colleagues have a long domain in common, and are not each other."""
+    return all(SequenceMatcher(a=mine, b=yours).ratio() >= 0.6 for mine, yours in zip(one, other, strict=True))
 
 
 def _an_example(cadences: Mapping[str, Cadence]) -> str:

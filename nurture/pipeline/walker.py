@@ -30,6 +30,10 @@ class Walker:
     """When an exit will hold by the mere passing of time."""
     behind: bool = False
     """Paused behind another cadence: it takes no step, but its exits act."""
+    beside: bool = False
+    """Paused as well, but on its way to mail that waits for no other cadence."""
+    turns: bool = False
+    """Whether what may end it, or its wait, changes by the mere passing of time."""
     settled: bool = False
     decisions: list[NewDecision] = field(default_factory=list)
 
@@ -56,7 +60,7 @@ class Walker:
         )
 
     def go_on(self, step: str | None, since_at: datetime) -> None:
-        self.step, self.since_at, self.message_id = step, since_at, None
+        self.step, self.since_at, self.message_id, self.floor_at = step, since_at, None, None
 
     def placing(self, *, due_at: datetime | None, blocked_by: Reason | None) -> Placing:
         """Where it stands, for the table."""

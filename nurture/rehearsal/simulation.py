@@ -116,7 +116,10 @@ class _Run:
             moment = self._next(moment)
 
     async def _look(self, now: datetime) -> None:
-        """Everything that is due now, as a pass of the daemon does it; once an hour every stage looks for itself."""
+        """Everything that is due now, as a pass of the daemon does it.
+
+        Once an hour the stages look for themselves at which more can follow from time than what falls due in a row.
+        """
         thorough = now >= self._thorough_at
         if thorough:
             self._thorough_at = next_hour(now)
@@ -141,17 +144,17 @@ class _Run:
         """
         stages = self._world.stages
         reacted = (thorough or work.happenings) and _did(stages.react())
-        moving = thorough or work.enrollments or reacted
+        moving = work.enrollments or reacted
         if thorough or reacted or self._moved:
             self._moved = False
             moving |= _did(stages.enroll())
         if moving:
             self._moved = _did(stages.advance())
         told = (thorough or work.tellings or reacted or self._moved) and _did(stages.hand_over())
-        if thorough or work.messages or told or self._moved:
+        if work.messages or told or self._moved:
             await stages.deliverer.deliver(due_by=self._world.clock())
             self._hand_out()
-        if thorough or work.posts or reacted or self._moved:
+        if work.posts or reacted or self._moved:
             await stages.post()
 
     # --- readers

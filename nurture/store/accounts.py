@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,18 @@ def colleagues_holds(connection: Connection, rows: Sequence[Any], *, now: dateti
         )
         held.update(found.all())
     return {row.id: (at, "a colleague") for row in rows if (at := held.get(row.lead_email_domain)) is not None}
+
+
+def colleagues_of(connection: Connection, lead_ids: Collection[int]) -> list[int]:
+    """The leads of the same companies, without these; a freemail domain is no company."""
+    lead, found = t.lead.c, set[int]()
+    ids = sorted(lead_ids)
+    for start in range(0, len(ids), CHUNK):
+        domains = select(lead.email_domain).where(
+            lead.id.in_(ids[start : start + CHUNK]), lead.email_domain.not_in(sorted(FREEMAIL))
+        )
+        found.update(connection.scalars(select(lead.id).where(lead.email_domain.in_(domains))))
+    return sorted(found.difference(ids))
 
 
 def _domains(rows: Sequence[Any]) -> list[list[str]]:

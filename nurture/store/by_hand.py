@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from nurture.documents.nearest import suggest
 from nurture.domain.addresses import ERASED
 from nurture.domain.characters import is_safe
-from nurture.domain.custom import read_moment, read_number
+from nurture.domain.custom import read_moment, read_number, read_truth
 from nurture.domain.enrollment import RUNNING
 from nurture.domain.event import EventName
 from nurture.domain.problem import Problem
@@ -120,6 +120,19 @@ def change_lead(connection: Connection, address_key: str, changes: Sequence[tupl
     changed = set_fields(connection, lead.id, fields, now=now) or changed
     wake_enrollments(connection, [lead.id] if changed else [], now=now)
     return changed
+
+
+def require_declared(name: str, value: str, declared: Mapping[str, str | list[str]]) -> None:
+    """A custom field that `[fields]` declares, and a value of its type ("" clears one). Raises Problem."""
+    kind = declared.get(name)
+    if kind is None:
+        raise Problem(f"[fields] declares no custom.{name}{suggest(name, list(declared))}")
+    readers = {"number": read_number, "date": read_moment, "datetime": read_moment, "boolean": read_truth}
+    if isinstance(kind, list):
+        if value and value not in kind:
+            raise Problem(f"custom.{name} is one of {', '.join(kind)}, and '{value[:40]}' is none of them")
+    elif value and kind in readers and readers[kind](value) is None:
+        raise Problem(f"custom.{name} is a {kind}, and '{value[:40]}' is none")
 
 
 def suppress_by_hand(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select, update
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
@@ -76,31 +76,46 @@ def enroll_leads(
 
 def claim_due(connection: Connection, *, now: datetime, limit: int) -> list[Any]:
     """Active enrollments that are due, with what their leads bring; both rows stay locked until the commit."""
-    e, lead = t.enrollment, t.lead
-    statement = (
-        select(e, *(lead.c[name].label(f"lead_{name}") for name in _LEAD_COLUMNS))
-        .join(lead, lead.c.id == e.c.lead_id)
-        .where(e.c.status == EnrollmentStatus.ACTIVE.value, e.c.due_at <= now)
-        .order_by(e.c.due_at, e.c.id)
-        .limit(limit)
-    )
-    return list(connection.execute(with_lock_skipped(statement)))
+    e = t.enrollment
+    due = _with_lead().where(e.c.status == EnrollmentStatus.ACTIVE.value, e.c.due_at <= now)
+    return list(connection.execute(with_lock_skipped(due.order_by(e.c.due_at, e.c.id).limit(limit))))
 
 
-def behind_them(connection: Connection, rows: Sequence[Any]) -> list[Any]:
-    """The paused enrollments of the same leads, with what their leads bring."""
-    e, lead = t.enrollment, t.lead
+def claim_paused(connection: Connection, versions: Sequence[str], *, now: datetime, limit: int) -> list[Any]:
+    """Of these versions, enrollments that are due while they are paused behind others; locked as above."""
+    e = t.enrollment
+    paused = _with_lead().where(e.c.status == EnrollmentStatus.PAUSED.value, e.c.due_at <= now)
+    some = paused.where(e.c.version.in_(versions)).order_by(e.c.due_at, e.c.id).limit(limit)
+    return list(connection.execute(with_lock_skipped(some)))
+
+
+def behind_them(connection: Connection, rows: Sequence[Any], *, besides: Collection[int] = ()) -> list[Any]:
+    """The paused enrollments of the same leads, with what their leads bring; without those that are `besides`."""
+    e = t.enrollment
     found: list[Any] = []
     ids = sorted({row.lead_id for row in rows})
     for start in range(0, len(ids), CHUNK):
-        statement = (
-            select(e, *(lead.c[name].label(f"lead_{name}") for name in _LEAD_COLUMNS))
-            .join(lead, lead.c.id == e.c.lead_id)
-            .where(e.c.lead_id.in_(ids[start : start + CHUNK]), e.c.status == EnrollmentStatus.PAUSED.value)
-            .order_by(e.c.id)
+        paused = _with_lead().where(
+            e.c.lead_id.in_(ids[start : start + CHUNK]), e.c.status == EnrollmentStatus.PAUSED.value
         )
-        found += connection.execute(with_lock_skipped(statement)).all()
+        found += connection.execute(with_lock_skipped(paused.order_by(e.c.id))).all()
+    return [row for row in found if row.id not in besides]
+
+
+def load_enrollments(connection: Connection, enrollment_ids: Sequence[int]) -> list[Any]:
+    """These, as they stand, with what their leads bring."""
+    found: list[Any] = []
+    for start in range(0, len(enrollment_ids), CHUNK):
+        some = _with_lead().where(t.enrollment.c.id.in_(enrollment_ids[start : start + CHUNK]))
+        found += connection.execute(some).all()
     return found
+
+
+def _with_lead() -> Select[Any]:
+    lead = t.lead.c
+    return select(t.enrollment, *(lead[name].label(f"lead_{name}") for name in _LEAD_COLUMNS)).join(
+        t.lead, lead.id == t.enrollment.c.lead_id
+    )
 
 
 def put_off(connection: Connection, *, now: datetime, until: datetime) -> int | None:
@@ -122,7 +137,7 @@ def settle(connection: Connection, placings: Sequence[Placing]) -> None:
     names = [name for name in Placing.__dataclass_fields__ if name != "enrollment_id"]
     connection.execute(
         update(e)
-        .where(e.c.id == bindparam("b_enrollment_id"), e.c.status == EnrollmentStatus.ACTIVE.value)
+        .where(e.c.id == bindparam("b_enrollment_id"), or_(*(e.c.status == each.value for each in RUNNING)))
         .values({name: bindparam(f"b_{name}") for name in names}),
         [{f"b_{name}": getattr(each, name) for name in Placing.__dataclass_fields__} for each in placings],
     )

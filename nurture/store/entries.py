@@ -171,11 +171,27 @@ def _full_accounts(cadence: str, at_once: int) -> Select[tuple[str]]:
     )
 
 
-def may_enter(connection: Connection, cadence: Cadence, lead_ids: Sequence[int], *, now: datetime) -> set[int]:
-    """Those of these leads that a step, or a person, may put into the cadence: with consent, and not there again."""
+def not_again(connection: Connection, cadence: Cadence, lead_ids: Sequence[int], *, now: datetime) -> set[int]:
+    """Those of these leads that the cadence's `reentry` lets in."""
     found: set[int] = set()
     for some in _portions(lead_ids):
-        here = select(t.lead.c.id).where(t.lead.c.id.in_(some), may_be_mailed(now), _not_again(cadence, now))
+        found.update(connection.scalars(select(t.lead.c.id).where(t.lead.c.id.in_(some), _not_again(cadence, now))))
+    return found
+
+
+def may_enter(
+    connection: Connection, cadence: Cadence, lead_ids: Sequence[int], *, asking: Asking, vocabulary: Vocabulary
+) -> set[int]:
+    """Those of these leads that a step, or a person, may put into the cadence, whether or not they meet its segment:
+
+    with consent, not held by sales, not at its goal or out of marketing's hands, and not there again. A company that
+    has enough of its people there is `within_accounts`' to see.
+    """
+    anybody = replace(cadence, account=None)
+    clauses = [*_open_to(anybody, vocabulary, asking), _not_again(cadence, asking.now)]
+    found: set[int] = set()
+    for some in _portions(lead_ids):
+        here = select(t.lead.c.id).where(t.lead.c.id.in_(some), *clauses)
         found.update(connection.scalars(here))
     return found
 

@@ -13,7 +13,9 @@ from nurture.store.database import insert_ignore
 CHUNK = 500
 # What a weaker reason may not hide: an opt-in lifts the first two, a person the next ones, nothing an erasure.
 _ERASED = "erased"
-_STRENGTH = ("cold", "unsubscribed", "imported", "by_hand", "bounced", "complained", _ERASED)
+COLD = "cold"
+"""Let go because nothing was heard of it; a human event or new consent lifts it."""
+_STRENGTH = (COLD, "unsubscribed", "imported", "by_hand", "bounced", "complained", _ERASED)
 
 
 def suppress(connection: Connection, address_key: str, *, reason: str, now: datetime, note: str | None = None) -> bool:
@@ -40,6 +42,17 @@ def suppress_all(
 def lift(connection: Connection, address_key: str, *, now: datetime, note: str) -> bool:
     """Let mail through to it again. False when nothing was suppressed under this key."""
     return _lift(connection, [address_key], now=now, note=note) == 1
+
+
+def lift_cold(connection: Connection, signs: Mapping[str, datetime], *, now: datetime) -> None:
+    """Of these address keys those that had gone cold before they gave a sign of life get mail again."""
+    s, warm = t.suppression.c, []
+    for start in range(0, len(keys := sorted(signs)), CHUNK):
+        cold = select(s.address_key, s.at).where(
+            s.address_key.in_(keys[start : start + CHUNK]), s.lifted_at.is_(None), s.reason == COLD
+        )
+        warm += [row.address_key for row in connection.execute(cold) if row.at <= signs[row.address_key]]
+    _lift(connection, warm, now=now, note="gave a sign of life")
 
 
 def suppressed_among(connection: Connection, keys: Sequence[str]) -> dict[str, str]:

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from nurture.authoring.check import check_workspace
-from nurture.authoring.findings_out import as_github, as_sarif
 from nurture.authoring.skeleton import write_skeleton
 from nurture.authoring.workspace import load_workspace
-from nurture.documents.finding import Finding
 from nurture.domain.cadence import Email
 
 REPOSITORY = Path(__file__).parents[2]
@@ -110,13 +108,3 @@ def test_a_letter_that_gmail_would_clip(root: Path) -> None:
 def test_declared_fields_bind_the_templates(root: Path) -> None:
     edit(root, "config.toml", "[limits]", '[fields]\nemployees = "number"\nplann = "text"\n[limits]')
     assert any("templates/email/welcome.mjml:16:83:" in line and "plann" in line for line in lines(root))
-
-
-def test_findings_speak_to_github_and_to_code_scanning() -> None:
-    finding = Finding(file="a,b.yaml", line=3, column=4, code="wait", message="50% of\nit")
-    assert as_github([finding]) == ["::error file=a%2Cb.yaml,line=3,col=4,title=wait::50%25 of%0Ait"]
-    sarif = as_sarif([finding])
-    result = sarif["runs"][0]["results"][0]
-    assert sarif["version"] == "2.1.0"
-    assert result["ruleId"] == "wait"
-    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 4}

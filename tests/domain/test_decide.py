@@ -154,7 +154,7 @@ def test_a_false_when_skips_the_step() -> None:
 
 
 def test_a_step_done_at_once_acts_and_the_end_completes() -> None:
-    assert decide(facts("tag")) == Act(step=STEPS["tag"])  # type: ignore[arg-type]
+    assert decide(facts("tag")) == Act(step=STEPS["tag"], since_at=MONDAY_10)  # type: ignore[arg-type]
     assert decide(facts("stop")) == Leave(reason="enough")
     assert decide(facts(None)) == Complete()
 
@@ -178,12 +178,30 @@ def test_every_outcome_lets_the_cadence_go_on(status: str) -> None:
     assert decision == GoOn(next="pause", since_at=MONDAY_10)
 
 
-def test_a_sales_hold_stops_mail_and_nothing_else() -> None:
+def test_what_is_done_long_after_it_could_be_was_done_now() -> None:
+    late = decide(facts("tag", now=MONDAY_10 + timedelta(hours=3)))
+    assert late == Act(step=STEPS["tag"], since_at=MONDAY_10 + timedelta(hours=3))  # type: ignore[arg-type]
+    soon = decide(facts("tag", now=MONDAY_10 + timedelta(seconds=30)))
+    assert soon == Act(step=STEPS["tag"], since_at=MONDAY_10)  # type: ignore[arg-type]
+
+
+def test_a_wait_that_ended_in_a_pause_is_done_with_the_pause() -> None:
+    resumed = MONDAY_10 + timedelta(days=8)
+    paused = decide(facts("pause", now=resumed, floor_at=resumed))
+    assert isinstance(paused, GoOn)
+    assert paused.since_at == resumed
+    before = decide(facts("pause", now=resumed, floor_at=MONDAY_10 - timedelta(days=1)))
+    assert isinstance(before, GoOn)
+    assert before.since_at == MONDAY_10 + timedelta(days=3)
+
+
+def test_a_sales_hold_stops_every_step_but_waits() -> None:
     until = MONDAY_10 + timedelta(days=5)
     held = decide(facts(held_until=until, held_by="claim"))
     assert isinstance(held, Later)
     assert (held.until, held.code) == (until, Reason.HELD)
-    assert isinstance(decide(facts("tag", held_until=until)), Act)
+    assert decide(facts("tag", held_until=until, held_by="claim")) == held
+    assert isinstance(decide(facts("pause", held_until=until, now=MONDAY_10 + timedelta(days=4))), GoOn)
 
 
 def test_goal_within_ends_it_when_its_time_is_over() -> None:

@@ -6,6 +6,8 @@ from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from tests.engine.world import make_root, steps
 from tests.rehearsal.playing import apart
 from tests.rehearsal.simulating import BEGINS, GRID, Scripted, get_ready, pass_by_pass, simulate, told
@@ -80,6 +82,7 @@ CADENCES = {
 }
 
 
+@pytest.mark.slow
 def test_a_simulation_decides_as_the_daemons_passes_do(tmp_path: Path) -> None:
     """Every lead, every decision, its reason and its moment; and nothing is left over on either side."""
     until, readers = BEGINS + timedelta(days=4, hours=18), Scripted()

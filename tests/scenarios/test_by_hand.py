@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from nurture.inbound.csv_import import ImportRequest, import_leads
 from nurture.pipeline.by_hand import enroll_by_hand, exit_by_hand
 from nurture.store import tables as t
+from nurture.store.segments import Asking
 from nurture.store.suppressions import suppress
 from tests.receiving import receiving
 from tests.scenarios.workspaces import SECRET, Running, copy_acceptance, start
@@ -46,12 +48,18 @@ def people(running: Running) -> tuple[int, int]:
     return ids["zoe@a.example"], ids["max@b.example"]
 
 
+def asked(running: Running) -> dict[str, Any]:
+    rules = running.stages.rules
+    asking = Asking(now=SUNDAY, half_life=rules.half_life, engagement_cap=rules.engagement_cap)
+    return {"asking": asking, "vocabulary": rules.vocabulary}
+
+
 def test_by_hand_a_lead_enters_whatever_the_segment_says_but_not_without_consent(running: Running) -> None:
     zoe, max_ = people(running)
     with running.installation.database.transaction() as connection:
         suppress(connection, "zoe@a.example", reason="unsubscribed", now=SUNDAY)
-        done = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", now=SUNDAY)
-        again = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", now=SUNDAY)
+        done = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", **asked(running))
+        again = enroll_by_hand(connection, [zoe, max_], cadence="guide-followup", **asked(running))
     assert (done.enrolled, dict(done.refused)) == (1, {"no_consent": 1})
     assert (again.enrolled, dict(again.refused)) == (0, {"no_consent": 1, "already": 1})
     assert rows(running, max_) == [("guide-followup", "active", None)]
@@ -62,7 +70,7 @@ def test_leaving_by_hand_lets_the_paused_cadence_run(running: Running) -> None:
     running.once()
     _, max_ = people(running)
     with running.installation.database.transaction() as connection:
-        enroll_by_hand(connection, [max_], cadence="guide-followup", now=SUNDAY)
+        enroll_by_hand(connection, [max_], cadence="guide-followup", **asked(running))
     assert rows(running, max_) == [("welcome", "paused", None), ("guide-followup", "active", None)]
     with running.installation.database.transaction() as connection:
         assert exit_by_hand(connection, max_, cadence="guide-followup", now=SUNDAY) == ["guide-followup"]

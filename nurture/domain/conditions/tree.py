@@ -15,6 +15,7 @@ from nurture.domain.conditions.vocabulary import Kind
 from nurture.domain.patterns import Pattern
 from nurture.domain.spans import parse_duration
 
+DECAYING = frozenset({"score", "engagement"})
 Operator = Literal["==", "!=", "<", "<=", ">", ">="]
 NEGATED: dict[Operator, Operator] = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 FLIPPED: dict[Operator, Operator] = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -267,6 +268,20 @@ def fields_in(tree: Tree) -> list[FieldOperand]:
         case Among(field=field) | Missing(field=field) | TextTest(field=field) | Holds(field=field):
             return [field]
     return []
+
+
+def turns_with_time(tree: Tree) -> bool:
+    """Whether it may become true, or false, though nothing happens: it counts days, or asks for what decays."""
+    match tree:
+        case And(parts=parts) | Or(parts=parts):
+            return any(turns_with_time(part) for part in parts)
+        case Not(part=part):
+            return turns_with_time(part)
+        case CompareDays():
+            return True
+        case Happened(within=within):
+            return within is not None
+    return any(isinstance(field, LeadField) and field.name in DECAYING for field in fields_in(tree))
 
 
 def joined(kind: type[And] | type[Or], parts: Sequence[Tree]) -> Tree:

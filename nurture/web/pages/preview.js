@@ -1,4 +1,5 @@
-// Shows the page again when a file changed, and gives the letter's frame the letter's height.
+// Shows the page again when a file changed, gives the letter's frame the letter's height, and keeps the step that is
+// shown in sight among the others.
 "use strict";
 
 const stamp = document.documentElement.dataset.stamp;
@@ -28,6 +29,18 @@ function fit(frame) {
   }
 }
 
+function reveal(step) {
+  const list = step.closest("nav");
+  const above = step.getBoundingClientRect().top - list.getBoundingClientRect().top;
+  if (above + step.offsetHeight > list.clientHeight) {
+    list.scrollTop = above - list.clientHeight / 2; // only the list moves, never the page
+  }
+}
+
+const current = document.querySelector("nav [aria-current]");
+if (current) {
+  reveal(current);
+}
 const frame = document.getElementById("mail");
 if (frame) {
   frame.addEventListener("load", () => fit(frame));
