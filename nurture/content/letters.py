@@ -273,8 +273,12 @@ def _rendered(
     found = collect.found
     replay = LinkCollector(style, encoded_base=base, untracked=untracked, escaped=False, known=found)
     values |= {"_link": replay, "_fixed": replay.fixed}
-    text = template.text.render(values)
+    text = _GAP.sub("\r\n\r\n", template.text.render(values))
     return html, text, (*found, *replay.appended())
+
+
+_GAP = re.compile(r"(?<=\n)(?:\r\n){3,}")
+"""The end of a line and several blank ones: what a paragraph leaves that is not for this lead."""
 
 
 @lru_cache(maxsize=1024)

@@ -198,12 +198,15 @@ def test_exits_act_on_mail_that_waits_for_a_server(begin: Begin) -> None:
 def test_a_colleagues_deal_ends_or_holds_mail_that_waits(begin: Begin) -> None:
     head = HEAD + "account: {won: exit, hold: pause_colleagues}\n"
     play = begin("ada", "bob", domain="corp.example", tour=head + steps("wait: 1 day", "mail:a", "wait: 5 days"))
-    play.world.hop.refuse["ada@example.com"] = GREY
+    play.world.hop.refuse["ada@corp.example"] = GREY
     play.days(1.1)
     play.happens("meeting booked", lead=2)
     play.world.hop.refuse.clear()
     play.days(1)
     assert [name for name, _, _ in play.got()] == ["bob"], play.got()
+    with play.world.database.transaction() as connection:
+        customer = {"stage": "customer", "stage_at": play.world.clock()}
+        connection.execute(update(t.lead).where(t.lead.c.id == 2).values(customer))
     play.happens("deal won", lead=2)
     assert play.enrollments()[0] == (1, "tour", "exited", "account_won")
 
