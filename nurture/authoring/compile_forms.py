@@ -144,8 +144,11 @@ def _offer(reading: Reading, name: str, body: OfferBody, root: FilePath) -> Offe
 
 def _file(reading: Reading, path: Path, folder: FilePath, name: str) -> None:
     """The file must exist, inside of the folder."""
-    inside = (folder / name).resolve()
-    if not inside.is_relative_to(folder.resolve()):
-        reading.report(path, "outside", f"'{name}' lies outside of the workspace")
-    elif not inside.is_file():
-        reading.report(path, "no-file", f"there is no file '{name}'")
+    try:
+        inside = (folder / name).resolve()
+        if not inside.is_relative_to(folder.resolve()):
+            reading.report(path, "outside", f"'{name}' lies outside of the workspace")
+        elif not inside.is_file():
+            reading.report(path, "no-file", f"there is no file '{name}'")
+    except (OSError, ValueError):  # too long, or with a NUL: no file system takes it
+        reading.report(path, "no-file", f"'{name}' can't be the name of a file")

@@ -69,8 +69,11 @@ def check_rendering(compiled: Compiled, library: TemplateLibrary) -> Iterator[Fi
 
 
 def _letters(compiled: Compiled) -> Iterator[_Letter]:
-    """Every letter in its own language and in those that it is translated to."""
+    """Every letter that has a template, in its own language and in those that it is translated to."""
+    known = compiled.sources.names.templates
     for letter in (*_letters_of_steps(compiled), *_letters_of_forms(compiled)):
+        if letter.template not in known:
+            continue
         yield letter
         for file in compiled.sources.template_files:
             if file.startswith(f"{letter.template}.") and (language := language_of(file)):

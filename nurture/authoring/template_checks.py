@@ -9,13 +9,12 @@ from nurture.authoring.sources import TEMPLATES
 from nurture.authoring.workspace import Compiled
 from nurture.documents.finding import Finding
 from nurture.documents.source import read_source
-from nurture.domain.cadence import Email
+from nurture.domain.cadence import JUST_ASKED, Email
 
 _INCLUDE = re.compile(r"\{%-?\s*include\s+[\"']([^\"']+)[\"']")
 _COMMENT = re.compile(r"\{#.*?#\}|<!--.*?-->", re.DOTALL)
 _LEAVE = re.compile(r"\b(unsubscribe_url|preferences_url)\b")
 _ADDRESS = re.compile(r"\bworkspace\.postal_address\b")
-_JUST_ASKED = ("confirmation", "delivery")
 
 
 def check_templates(compiled: Compiled) -> Iterator[Finding]:
@@ -45,14 +44,14 @@ def check_templates(compiled: Compiled) -> Iterator[Finding]:
 def _marketing(compiled: Compiled) -> Iterator[str]:
     for cadence in compiled.cadences.values():
         for step in cadence.steps.values():
-            if isinstance(step, Email) and step.transactional not in _JUST_ASKED:
+            if isinstance(step, Email) and step.transactional not in JUST_ASKED:
                 yield from map(step.template_of, step.arms)
 
 
 def _asked_for(compiled: Compiled) -> Iterator[str]:
     for cadence in compiled.cadences.values():
         for step in cadence.steps.values():
-            if isinstance(step, Email) and step.transactional in _JUST_ASKED:
+            if isinstance(step, Email) and step.transactional in JUST_ASKED:
                 yield from map(step.template_of, step.arms)
     for form in compiled.forms.values():
         if form.confirm is not None:

@@ -273,12 +273,14 @@ def _rendered(
     found = collect.found
     replay = LinkCollector(style, encoded_base=base, untracked=untracked, escaped=False, known=found)
     values |= {"_link": replay, "_fixed": replay.fixed}
-    text = _GAP.sub("\r\n\r\n", template.text.render(values))
+    text = template.text.render(values)
+    if not template.has_written_text:
+        text = _GAP.sub("\r\n", text)
     return html, text, (*found, *replay.appended())
 
 
-_GAP = re.compile(r"(?<=\n)(?:\r\n){3,}")
-"""The end of a line and several blank ones: what a paragraph leaves that is not for this lead."""
+_GAP = re.compile(r"(?<=[^=]\r\n)(?:\r\n){2,}")
+"""Several blank lines: what a paragraph leaves that is not for this lead. A line that ends with `=` has no end yet."""
 
 
 @lru_cache(maxsize=1024)

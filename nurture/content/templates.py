@@ -71,6 +71,8 @@ class CompiledTemplate:
     """The compiled HTML, slots still in it: for lint, and for its size."""
     language: str = ""
     """Of its file; "" for one that has no language in its name."""
+    has_written_text: bool = False
+    """A person wrote its text part, blank lines and all; else it is derived from the HTML."""
     per_lead: PerLead | None = None
     """Compiles it for one lead; `html` and `text` are then of no use."""
 
@@ -251,6 +253,7 @@ class TemplateLibrary:
             text=self._part(self._text, text_source, pasted),
             html_source=html_source,
             language=language_of(pasted.place(0).file),
+            has_written_text=text is not None,
         )
 
     def _override(self, text: Pasted) -> tuple[str, frozenset[str]]:

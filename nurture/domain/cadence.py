@@ -84,6 +84,10 @@ class Expiry:
     offset: Shift = Shift()
 
 
+JUST_ASKED = ("confirmation", "delivery")
+"""Transactional mail that also reaches who unsubscribed and then asked for this."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Email:
     """One message. `subjects` has an entry per arm; a step without variants has the single arm "".
@@ -113,6 +117,7 @@ class Email:
     max_late: timedelta | None = None
     expires: Expiry | None = None
     transactional: Literal["confirmation", "delivery", "reminder", "account"] | None = None
+    """Asked for, so that window, holidays, caps, priority and holds don't keep it."""
     role: Literal["problem", "trust", "proof", "offer"] | None = None
     per_lead: bool = False
 

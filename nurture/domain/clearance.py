@@ -38,6 +38,8 @@ class Waiting:
     opens_at: datetime | None
     free_at: datetime
     expires_at: datetime | None = None
+    just_asked: bool = False
+    """By its reader, who may have unsubscribed before."""
     leaves: str | None = None
     """The exit that acts now."""
 
@@ -85,9 +87,8 @@ def clear(message: Waiting, now: datetime) -> Go | NotNow | Never:
 def _wanted(message: Waiting, now: datetime) -> Go | NotNow | Never:
     if message.kind is MessageKind.ALERT:
         return Go()
-    if message.suppressed is not None and (
-        message.kind is MessageKind.STEP or message.suppressed in ABSOLUTE_SUPPRESSIONS
-    ):
+    marketing = message.kind is MessageKind.STEP and not message.just_asked
+    if message.suppressed is not None and (marketing or message.suppressed in ABSOLUTE_SUPPRESSIONS):
         return Never(code=Reason.CANCELED, why=f"suppressed: {message.suppressed}")
     if message.kind is not MessageKind.STEP:
         return Go()
@@ -95,7 +96,7 @@ def _wanted(message: Waiting, now: datetime) -> Go | NotNow | Never:
 
 
 def _clear_step(message: Waiting, now: datetime) -> Go | NotNow | Never:
-    if not message.consented:
+    if not message.consented and not message.just_asked:
         return Never(code=Reason.CANCELED, why="no consent in force")
     is_paused = message.enrollment_status is EnrollmentStatus.PAUSED
     runs = message.enrollment_status is EnrollmentStatus.ACTIVE and message.is_awaited

@@ -27,6 +27,7 @@ from zoneinfo import ZoneInfo
 
 from nurture.domain.cadence import (
     ANY_TIME,
+    JUST_ASKED,
     Action,
     Branch,
     Cadence,
@@ -92,6 +93,8 @@ class Facts:
     held_by: str | None = None
     is_paused: bool = False
     """By hand: this cadence, or all of them."""
+    is_triggered: bool = False
+    """An event began this run."""
     is_behind: bool = False
     """Another cadence goes first: only what the lead asked for is not kept waiting by it."""
     dates: Mapping[DateField, datetime] = field(default_factory=dict)
@@ -176,6 +179,7 @@ _DONE = frozenset(
         MessageStatus.UNKNOWN,
     }
 )
+_WITHOUT_CONSENT = (ExitReason.UNSUBSCRIBED, ExitReason.CONSENT_EXPIRED, ExitReason.SUPPRESSED)
 _FINAL_STAGES = frozenset({"customer", "disqualified"})
 A_MOMENT = timedelta(minutes=1)
 """A look that comes no later than this is in time, so that waits don't drift by the seconds between two looks."""
@@ -211,7 +215,7 @@ def exit_of(facts: Facts) -> ExitReason | None:
     """The exit that holds now, if any: they act at once, also while a step waits."""
     cadence = facts.cadence
     if facts.forced_exit is not None and facts.forced_exit is not ExitReason.REPLIED:
-        return facts.forced_exit
+        return None if facts.forced_exit in _WITHOUT_CONSENT and _just_asked(facts) else facts.forced_exit
     if cadence.goal is not None and cadence.goal in facts.holds:
         return ExitReason.GOAL
     if facts.forced_exit is not None:
@@ -224,6 +228,12 @@ def exit_of(facts: Facts) -> ExitReason | None:
         return ExitReason.CONDITION
     deadline = goal_deadline(facts)
     return ExitReason.GOAL_EXPIRED if deadline is not None and facts.now >= deadline else None
+
+
+def _just_asked(facts: Facts) -> bool:
+    """Whether the lead itself began this run, and the step is what it asked for."""
+    step = facts.cadence.steps.get(facts.step) if facts.step is not None else None
+    return facts.is_triggered and isinstance(step, Email) and step.transactional in JUST_ASKED
 
 
 def leave(reason: ExitReason, facts: Facts) -> Leave:

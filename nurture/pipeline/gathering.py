@@ -187,6 +187,7 @@ class Gathering:
             message_step=message.step if message is not None else None,
             held_until=held_until,
             held_by=held_by,
+            is_triggered=row.event_id is not None,
             is_behind=walker.beside,
             is_paused=is_stopped(row.cadence, self._stopped) or row.version in self._stopped_versions,
             dates={name: at for name in date_fields_of(walker.current) if (at := dates.get((row.id, name)))},

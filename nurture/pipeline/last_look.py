@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from nurture.calendar import Calendar
-from nurture.domain.cadence import Cadence, Email
+from nurture.domain.cadence import JUST_ASKED, Cadence, Email
 from nurture.domain.clearance import Waiting
 from nurture.domain.decide import A_MOMENT, Facts, exit_of, window_zone
 from nurture.domain.enrollment import EnrollmentStatus
@@ -81,6 +81,7 @@ class LastLook:
         return Waiting(
             kind=MessageKind(row.kind),
             transactional=row.transactional is not None,
+            just_asked=row.transactional in JUST_ASKED and row.event_id is not None,
             give_up_at=row.give_up_at,
             suppressed=suppressed,
             consented=consented,

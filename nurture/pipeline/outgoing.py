@@ -32,7 +32,7 @@ from nurture.content.letters import (
 )
 from nurture.content.templates import TemplateError
 from nurture.content.tokens import Purpose, Tokens
-from nurture.domain.cadence import Cadence, Email, Tracking
+from nurture.domain.cadence import JUST_ASKED, Cadence, Email, Tracking
 from nurture.domain.clearance import Waiting
 from nurture.domain.forms import Form, Offer
 from nurture.domain.message import MessageKind
@@ -268,7 +268,7 @@ class LetterWriter:
             subject=said.subject,
             preheader=said.preheader,
             per_lead=step.per_lead,
-            one_click=row.transactional not in ("confirmation", "delivery"),
+            one_click=row.transactional not in JUST_ASKED,
             list_name=cadence.topic or cadence.name,
             context={"event": material.event, "offer": _offer_view(offer)},
             modes=self._modes(cadence.track),

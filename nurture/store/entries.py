@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, not_, or_, select
 
-from nurture.domain.cadence import Cadence, Trigger
+from nurture.domain.cadence import JUST_ASKED, Cadence, Email, Trigger
+from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
 from nurture.domain.conditions import Condition, Vocabulary, parse_condition
 from nurture.domain.enrollment import RUNNING
 from nurture.domain.event import Verdict
@@ -65,11 +66,27 @@ def may_be_mailed(now: datetime) -> ColumnElement[bool]:
     )
 
 
+def gives_what_was_asked_for(cadence: Cadence) -> bool:
+    """Whether a lead's own act begins it, and its first step is the mail that the lead asked for by it."""
+    first = cadence.steps.get(cadence.first) if cadence.first is not None else None
+    return cadence.trigger is not None and isinstance(first, Email) and first.transactional in JUST_ASKED
+
+
+def _may_be_answered() -> ColumnElement[bool]:
+    """No suppression but one that the asking itself outdates."""
+    lead, s = t.lead.c, t.suppression.c
+    acting = or_(s.address_key == lead.email_key, s.address_key == literal("@").concat(lead.email_domain))
+    stands = or_(s.reason.in_(sorted(ABSOLUTE_SUPPRESSIONS)), s.at >= TRIGGER.c.at)
+    return and_(lead.email_key.is_not(None), not_(exists().where(s.lifted_at.is_(None), acting, stands)))
+
+
 def candidates(
     cadence: Cadence, vocabulary: Vocabulary, asking: Asking, *, taken_up_at: datetime
 ) -> Select[tuple[int, int]]:
     """(lead_id, event_id) of those who may enter now, by segment, trigger, or both; event_id is NULL without one."""
     clauses = [*_open_to(cadence, vocabulary, asking), *_by_segment(cadence, vocabulary, asking)]
+    if gives_what_was_asked_for(cadence):
+        clauses[0] = _may_be_answered()
     if cadence.trigger is None:
         clauses.append(_not_again(cadence, asking.now))
         event_id: ColumnElement[Any] = literal(None, t.enrollment.c.event_id.type)

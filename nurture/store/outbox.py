@@ -31,6 +31,7 @@ from sqlalchemy import (
     update,
 )
 
+from nurture.domain.cadence import JUST_ASKED
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.message import WAITING, MessageKind, MessageStatus
 from nurture.store import tables as t
@@ -42,6 +43,11 @@ _WAITING = [status.value for status in WAITING]
 # Spelled as the partial index is, without bound values, or SQLite reads the whole table at every look.
 _IS_WAITING = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
 # Only these reasons keep the mail that a person just asked for (an opt-in, an offer) from them.
+_JUST_ASKED = func.coalesce(t.message.c.transactional, "").in_(JUST_ASKED) & exists(
+    select(1)
+    .where(t.enrollment.c.id == t.message.c.enrollment_id, t.enrollment.c.event_id.is_not(None))
+    .correlate(t.message)
+)
 _ABSOLUTE = ("complained", "erased", "bounced", "do_not_contact")
 
 
@@ -239,7 +245,7 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
         .where(
             s.lifted_at.is_(None),
             or_(s.address_key == lead.c.email_key, s.address_key == literal("@").concat(lead.c.email_domain)),
-            or_(m.kind == MessageKind.STEP.value, s.reason.in_(_ABSOLUTE)),
+            or_(and_(m.kind == MessageKind.STEP.value, not_(_JUST_ASKED)), s.reason.in_(_ABSOLUTE)),
         )
         .correlate(t.message)
     )
@@ -258,7 +264,12 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
     enrolled = exists(select(1).where(e.c.id == m.enrollment_id, runs).correlate(t.message))
     return or_(
         m.kind == MessageKind.ALERT.value,
-        and_(m.kind == MessageKind.STEP.value, not_(suppressed), consented, or_(enrolled, m.resent_at.is_not(None))),
+        and_(
+            m.kind == MessageKind.STEP.value,
+            not_(suppressed),
+            or_(consented, _JUST_ASKED),
+            or_(enrolled, m.resent_at.is_not(None)),
+        ),
         and_(m.kind.in_([MessageKind.CONFIRMATION.value, MessageKind.DELIVERY.value]), not_(suppressed)),
     )
 

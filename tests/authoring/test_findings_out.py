@@ -11,7 +11,7 @@ import pytest
 
 from nurture.authoring.findings_out import as_document, as_github, as_sarif
 from nurture.documents.codes import FINDING_CODES
-from nurture.documents.finding import Finding
+from nurture.documents.finding import LONGEST, Finding
 
 HOSTILE = [
     "a,b.yaml",
@@ -27,13 +27,20 @@ HOSTILE = [
 ]
 
 
+def test_a_message_is_one_line_that_can_be_seen_with_both_its_ends() -> None:
+    said = finding(message="unknown\n'" + "\u202e" * 5_000 + "': use x").message
+    assert said.startswith("unknown·'··")
+    assert said.endswith("··': use x")
+    assert len(said) == LONGEST
+
+
 def finding(file: str = "cadences/x.yaml", message: str = "m", code: str = "value") -> Finding:
     return Finding(file=file, line=3, column=4, code=code, message=message, level="warning")
 
 
 def test_an_annotation_has_its_place_and_its_code() -> None:
-    said = Finding(file="a,b.yaml", line=3, column=4, code="value", message="50% of\nit: x")
-    assert as_github([said]) == ["::error file=a%2Cb.yaml,line=3,col=4,title=value::50%25 of%0Ait: x"]
+    said = Finding(file="a,b.yaml", line=3, column=4, code="value", message="50% of it: x")
+    assert as_github([said]) == ["::error file=a%2Cb.yaml,line=3,col=4,title=value::50%25 of it: x"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -43,8 +50,8 @@ def test_nothing_in_a_name_or_a_text_ends_an_annotation_or_adds_a_property(text:
     assert found
     assert line.isprintable()
     plain = text.replace("\x1b", "·").replace("\u202e", "·").replace("\udcff", "·")
-    for escaped in found.groups():
-        assert _unescaped(escaped) == plain
+    assert _unescaped(found[1]) == plain
+    assert _unescaped(found[2]) == plain.replace("\n", "·").replace("\r", "·")
 
 
 def _unescaped(text: str) -> str:

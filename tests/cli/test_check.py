@@ -43,7 +43,7 @@ def test_from_init_to_a_mistake_and_its_cure(
     code, out, err = run(capsys, monkeypatch, "check")
     assert (code, err) == (1, "")
     assert out.startswith("cadences/welcome.yaml:14:11: error: wait '2 busy days' is no span: use e.g. '3 days'")
-    assert out.endswith("[wait]\n2 cadences, 5 templates: 1 error, 0 warnings\n")
+    assert out.endswith("[value]\n2 cadences, 5 templates: 1 error, 0 warnings\n")
 
     code, out, _ = run(capsys, monkeypatch, "check", "--json")
     document = json.loads(out)
@@ -54,7 +54,7 @@ def test_from_init_to_a_mistake_and_its_cure(
             "line": 14,
             "column": 11,
             "level": "error",
-            "code": "wait",
+            "code": "value",
             "message": "wait '2 busy days' is no span: use e.g. '3 days', '4 business days' or '2 days at 09:00'",
         }
     ]

@@ -296,6 +296,22 @@ def test_the_text_part_of_lists_tables_images_and_hidden_things(tmp_path: Path) 
     assert letter.text == ("Title\n\nOne two\n\n- a\n- b\n\nx | y\n1 | 2\n\nA chart: https://acme.example/chart\n")
 
 
+@pytest.mark.parametrize(("plan", "between"), [("pro", "For pros\n\n"), (None, "")])
+def test_a_paragraph_that_is_left_out_leaves_no_gap(tmp_path: Path, plan: str | None, between: str) -> None:
+    blocks = (
+        "<mj-text>Before</mj-text>{% if lead.custom.plan %}<mj-text>For pros</mj-text>{% endif %}"
+        "{% for each in [] %}<mj-text>{{ each }}</mj-text>{% endfor %}<mj-text>After<br><br>all</mj-text>"
+    )
+    custom = {"plan": plan} if plan else {}
+    letter = composed(tmp_path, column(blocks), lead={"custom": custom})
+    assert letter.text == f"Before\n\n{between}After\n\nall\n"
+
+
+def test_a_written_text_part_keeps_its_blank_lines(tmp_path: Path) -> None:
+    written = composed(tmp_path, mjml("no"), letter_txt="One\n\n\n\nTwo {{ unsubscribe_url }}")
+    assert written.text.startswith("One\n\n\n\nTwo ")
+
+
 def test_letters_with_the_same_links_share_a_digest(tmp_path: Path) -> None:
     body = mjml('<a href="https://acme.example/{{ lead.custom.plan }}">x</a>')
     one, two, three = (composed(tmp_path, body, lead={"custom": {"plan": plan}}) for plan in ("a", "a", "b"))

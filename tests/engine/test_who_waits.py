@@ -271,3 +271,18 @@ def test_files_that_check_calls_wrong_are_not_taken_up(begin: Begin) -> None:
         with pytest.raises(Problem, match=why):
             load_sound_workspace(root)
         template.write_text(before)
+
+
+def test_who_unsubscribed_and_then_asks_gets_what_was_asked_for_and_no_more(begin: Begin) -> None:
+    head = "name: Guide\ntrigger: {event: form submitted}\nwindow: any\nreentry: each_event\n"
+    given = "email: hello\n    id: guide\n    subject: guide\n    transactional: delivery"
+    play = begin(guide=head + steps(given, "mail:more"), news=head + steps("mail:news"))
+    play.happens("unsubscribed")
+    play.hours(1)
+    play.happens("form submitted")
+    assert [subject for _, subject, _ in play.got()] == ["guide"]
+    assert play.enrollments() == [(1, "guide", "exited", "unsubscribed")]
+    play.happens("complained")
+    play.happens("form submitted")
+    assert len(play.got()) == 1, "nobody is written to who called it spam"
+    assert b"List-Unsubscribe" not in play.world.hop.kept[0].wire
