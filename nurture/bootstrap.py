@@ -43,6 +43,7 @@ from nurture.notify.channels import Channel, read_channels
 from nurture.notify.webhook import read_secret
 from nurture.pipeline.deliver import Deliverer, Equipment
 from nurture.pipeline.outgoing import LetterWriter
+from nurture.pipeline.permits import Limits
 from nurture.pipeline.post import PostEquipment, Poster
 from nurture.pipeline.rules import Rules
 from nurture.rehearsal.cadence_tests import Outcome, Scene, empty, lead_zone, moment_of, run_test, scene_files
@@ -221,7 +222,12 @@ def build_stages(
     def equipment(files: Workspace) -> Equipment:
         addresses = _addresses(replace(installation, settings=files.settings))
         hops = servers or {name: Server(address, patience=waits) for name, address in addresses.items()}
-        return Equipment(letters=build_letters(installation, files, composer), servers=hops, rules=rules(files))
+        return Equipment(
+            letters=build_letters(installation, files, composer),
+            servers=hops,
+            rules=rules(files),
+            limits=Limits(files.settings),
+        )
 
     def deliverer(first: Equipment) -> Deliverer:
         return Deliverer(
@@ -419,7 +425,6 @@ def _addresses(installation: Installation) -> dict[str, ServerAddress]:
             username=smtp.username,
             password=installation.secret(smtp.password),
             connections=smtp.connections,
-            rate=smtp.rate,
         )
         for name, smtp in installation.settings.smtp.items()
     }

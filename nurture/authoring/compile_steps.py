@@ -34,6 +34,7 @@ from nurture.authoring.cycles import reachable
 from nurture.authoring.reading import Reading
 from nurture.authoring.step_keys import KeyedStep, in_file_order
 from nurture.documents.document import Path
+from nurture.documents.values import read_span
 from nurture.domain.cadence import (
     Arm,
     Branch,
@@ -65,7 +66,6 @@ from nurture.domain.cadence import (
 )
 from nurture.domain.conditions.vocabulary import LEAD_FIELDS, Kind
 from nurture.domain.problem import Problem
-from nurture.domain.spans import parse_span
 from nurture.domain.timing import check_weekday_time, field_moment
 from nurture.domain.windows import parse_window
 from nurture.store.lead_fields import CUSTOM, is_custom_name, read_custom_field, read_field
@@ -177,7 +177,7 @@ class StepCompiler:
             return Shift()
         said = text.strip()
         try:
-            return Shift(span=parse_span(said.lstrip("+-").strip()), back=said.startswith("-"))
+            return Shift(span=read_span(said.lstrip("+-").strip()), back=said.startswith("-"))
         except ValueError:
             self._reading.report(path, "offset", f"'{said}' is no offset: use e.g. '-1 day' or '2 hours'")
             return Shift()

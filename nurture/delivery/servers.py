@@ -25,8 +25,6 @@ class ServerAddress:
     username: str | None = None
     password: str | None = None
     connections: int = 8
-    rate: float | None = None
-    """Messages a second at most, over all connections."""
 
 
 class ServerUnavailable(Exception):
@@ -41,16 +39,11 @@ class Server:
         self._patience = patience
         self._tls = tls
         self._idle: list[Conversation] = []
-        self._next_turn = 0.0
 
-    async def turn(self) -> None:
-        """Wait until the server's rate allows one more message."""
-        if self.address.rate is None:
-            return
-        now = asyncio.get_running_loop().time()
-        mine = max(now, self._next_turn)
-        self._next_turn = mine + 1 / self.address.rate
-        await asyncio.sleep(mine - now)
+    async def rest(self, seconds: float) -> None:
+        """Let time pass until a message may start."""
+        if seconds > 0:
+            await asyncio.sleep(seconds)
 
     async def conversation(self) -> Conversation:
         """An open conversation, reused or new. Raises ServerUnavailable."""

@@ -106,8 +106,13 @@ def _rate(value: Any) -> Any:
     return parse_rate(value) if isinstance(value, str) else _wants_text(value, "'50 per second'")
 
 
+def read_span(text: str) -> Span:
+    """'3 business days' or '2 days at 09:00', within bounds. Raises ValueError with a line for a person."""
+    return _bounded(text, parse_span, elapsed)
+
+
 def _span(value: Any) -> Any:
-    return _bounded(value, parse_span, elapsed) if isinstance(value, str) else _wants_text(value, "'3 days'")
+    return read_span(value) if isinstance(value, str) else _wants_text(value, "'3 days'")
 
 
 def _wants_text(value: Any, example: str) -> Any:

@@ -68,7 +68,7 @@ class Never:
 
 
 # While one of these holds a message back, no time to deliver it passes.
-HOLDS_BACK = frozenset({Reason.PAUSED, Reason.HELD, Reason.CAPPED})
+HOLDS_BACK = frozenset({Reason.PAUSED, Reason.HELD, Reason.CAPPED, Reason.LIMITED})
 # What keeps even the mail that a person just asked for.
 ABSOLUTE_SUPPRESSIONS = frozenset({"complained", "erased", "bounced", "do_not_contact"})
 

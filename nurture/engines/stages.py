@@ -127,7 +127,13 @@ class Stages:
         )
 
     def maintain(self) -> None:
-        maintain(database=self._database, cadences=self.workspace.cadences, now=self._clock(), rng=self._rng)
+        maintain(
+            database=self._database,
+            cadences=self.workspace.cadences,
+            senders=self.workspace.settings.senders,
+            now=self._clock(),
+            rng=self._rng,
+        )
 
     async def once(self) -> PassReport:
         """Everything that is due now: round after round, until a round finds nothing left to do."""

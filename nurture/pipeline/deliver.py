@@ -39,6 +39,7 @@ from nurture.domain.reasons import Reason
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.material import Material
 from nurture.pipeline.outgoing import LetterWriter, Outgoing, RenderFailed
+from nurture.pipeline.permits import Limits
 from nurture.pipeline.rules import Rules
 from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
@@ -90,6 +91,8 @@ class Claimed:
     server: str
     material: Material
     expires_at: datetime | None
+    starts_at: datetime | None
+    """The moment that a rate deals it; None: any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +102,7 @@ class Equipment:
     letters: LetterWriter
     servers: Mapping[str, Server]
     rules: Rules
+    limits: Limits
 
 
 class Deliverer:
@@ -117,7 +121,7 @@ class Deliverer:
     ) -> None:
         self._database = database
         self._letters = equipment.letters
-        self._rules = equipment.rules
+        self._rules, self._limits = equipment.rules, equipment.limits
         self._servers = equipment.servers
         self._next: Equipment | None = None
         self._clock = clock
@@ -167,7 +171,7 @@ class Deliverer:
         kept = {name: self._servers.get(name) for name in equipment.servers}
         before = dict(self._servers)
         self._letters = equipment.letters
-        self._rules = equipment.rules
+        self._rules, self._limits = equipment.rules, equipment.limits
         self._servers = {
             name: old if (old := kept[name]) is not None and old.address == new.address else new
             for name, new in equipment.servers.items()
@@ -183,7 +187,8 @@ class Deliverer:
         while not self._draining and self._next is None:
             now = self._clock()
             with self._database.transaction() as connection:
-                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD)
+                full = self._limits.full_domains(connection)
+                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD, besides=full)
                 if not rows:
                     return []
                 claimed = self._take(connection, rows, now)
@@ -214,6 +219,21 @@ class Deliverer:
                 case Never(code=code, why=why) as never:
                     over[(never.status, why)].append(row.id)
                     decisions += _decision(row, code, now, _detail(why, waiting[row.id].expires_at, code))
+        permits = self._limits.admit(
+            connection,
+            list(going.values()),
+            server_of=self._letters.server_of,
+            now=now,
+            patiently=self._due_by is not None,
+        )
+        for row_id, (until, limit) in permits.barred.items():
+            row = going.pop(row_id)
+            moments[row_id] = (until, _moved_along(row, until, Reason.LIMITED, now))
+            if row.blocked_by != Reason.LIMITED.value:
+                blocks[row_id] = Reason.LIMITED.value
+                decisions += _decision(row, Reason.LIMITED, now, {"limit": limit, "until": until.isoformat()})
+        for row_id in permits.left:
+            going.pop(row_id)
         for (status, why), ids in over.items():
             give_up(connection, ids, status, why=why, now=now)
             self._counts[status.value] += len(ids)
@@ -231,6 +251,7 @@ class Deliverer:
                 server=self._letters.server_of(going[row_id]),
                 material=materials[row_id],
                 expires_at=waiting[row_id].expires_at,
+                starts_at=permits.starts.get(row_id),
             )
             for row_id in claim(connection, headers, lease)
         ]
@@ -307,7 +328,8 @@ class Deliverer:
             if self._draining:
                 outcome: Outcome | None = self._given_back(claimed)
             else:
-                await server.turn()
+                if claimed.starts_at is not None:
+                    await server.rest((claimed.starts_at - self._clock()).total_seconds())
                 outcome = await self._contained(server, claimed, commits)
             if outcome is None:
                 self._held.pop(claimed.row.id, None)  # the claim is somebody else's now, or its lease will end

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
 from nurture.domain.cadence import Cadence
+from nurture.domain.limits import REPUTATION_OVER, Reputation
 from nurture.store.cadences import in_force
 from nurture.store.database import Database
 from nurture.store.experiments import experiments_in, look, record
+from nurture.store.limits import judged_from, standing_of, warn_once
+from nurture.store.pauses import pause, sender_scope
 from nurture.store.trials import judge
+
+WARN_EVERY = timedelta(days=1)
 
 log = structlog.get_logger()
 
@@ -27,10 +32,16 @@ class MaintainReport:
 
 
 def maintain(
-    *, database: Database, cadences: Mapping[str, Cadence], now: datetime, rng: random.Random
+    *,
+    database: Database,
+    cadences: Mapping[str, Cadence],
+    senders: Collection[str],
+    now: datetime,
+    rng: random.Random,
 ) -> MaintainReport:
     """Every chore once; a second pass changes nothing."""
     judge_trials(database=database, now=now)
+    judge_senders(database=database, senders=senders, now=now)
     return look_at_experiments(database=database, cadences=cadences, now=now, rng=rng)
 
 
@@ -63,3 +74,21 @@ def judge_trials(*, database: Database, now: datetime) -> None:
             log.error("change_stopped", cadence=name, why="its mail is worse than before: edit the file, or release it")
         elif verdict is not None:
             log.info("change_taken_up", cadence=name)
+
+
+def judge_senders(*, database: Database, senders: Collection[str], now: datetime) -> None:
+    """Stop the mail of a sender whose reputation is at stake, until a person lets it go on; warn before that."""
+    for sender in senders:
+        with database.reading() as connection:
+            since = max(now - REPUTATION_OVER, judged_from(connection, sender) or now - REPUTATION_OVER)
+            standing = standing_of(connection, sender, since=since)
+        if standing.reputation is Reputation.GOOD:
+            continue
+        with database.transaction() as connection:
+            if standing.reputation is Reputation.SPENT:
+                if pause(connection, sender_scope(sender), now=now, note=f"by itself: {standing}"):
+                    log.error(
+                        "sender_stopped", sender=sender, why=str(standing), cure=f"nurture resume --sender {sender}"
+                    )
+            elif warn_once(connection, sender, again_after=now - WARN_EVERY, now=now):
+                log.warning("sender_near_its_limit", sender=sender, why=str(standing))

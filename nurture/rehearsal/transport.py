@@ -31,6 +31,9 @@ class InMemoryServer(Server):
         self.kept: list[Kept] = []
         self._clock = clock
 
+    async def rest(self, seconds: float) -> None:
+        """Nothing is too fast for it."""
+
     async def _connect(self) -> Conversation:
         return InMemoryConversation(self._keep)
 

@@ -9,7 +9,7 @@ A write that matches no row means that somebody else decided meanwhile; the call
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -82,12 +82,16 @@ class Outcome:
     not_before: datetime | None = None
 
 
-def due_messages(connection: Connection, *, now: datetime, limit: int) -> list[Any]:
-    """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on."""
+def due_messages(connection: Connection, *, now: datetime, limit: int, besides: Collection[str] = ()) -> list[Any]:
+    """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on.
+
+    Mail to the domains `besides` is left alone.
+    """
     m = t.message
+    others = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
     statement = (
         _with_lead_and_enrollment()
-        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m))
+        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)
         .order_by(m.c.not_before, m.c.id)
         .limit(limit)
     )

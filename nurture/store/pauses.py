@@ -12,6 +12,7 @@ from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import GIVE_UP_AFTER, WAITING
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
+from nurture.store.limits import judge_anew
 
 ALL = "all"
 
@@ -39,7 +40,9 @@ def resume(connection: Connection, scope: str, *, now: datetime) -> bool:
     stopped = [e.status == EnrollmentStatus.ACTIVE.value]
     if kind == "cadence":
         stopped.append(e.cadence == name)
-    if kind != "sender":
+    if kind == "sender":
+        judge_anew(connection, name, now=now)
+    else:
         connection.execute(update(t.enrollment).where(*stopped, e.due_at.is_not(None)).values(due_at=now))
     let_mail_go(connection, _of_mail(kind, name), now=now)
     return True

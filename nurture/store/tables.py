@@ -237,6 +237,25 @@ class Pause(SQLModel, table=True):
     note: str | None = None
 
 
+class Allowance(SQLModel, table=True):
+    """What workers share of a limit. `key`: `rate:…`, whose next message may start at `free_at`, or `slots:…`."""
+
+    __tablename__ = "allowance"
+
+    key: str = Field(primary_key=True)
+    free_at: datetime | None = _time()
+
+
+class SenderState(SQLModel, table=True):
+    """A sender's reputation: it is judged by what it sent since `judged_from`, when a person let it go on."""
+
+    __tablename__ = "sender_state"
+
+    sender: str = Field(primary_key=True)
+    judged_from: datetime | None = _time()
+    warned_at: datetime | None = _time()
+
+
 class CurrentLead(SQLModel, table=True):
     """Who met a cadence's segment when it began: an `only_future` one never takes them, `only_current` only them."""
 
@@ -343,6 +362,7 @@ class Message(SQLModel, table=True):
         Index("message_by_lead", "lead_id", "created_at"),
         Index("message_by_step", "cadence", "step", "variant"),
         Index("message_by_header", "message_id"),
+        Index("message_by_sender", "sender", "sent_at"),
     )
 
     id: int | None = _key()
@@ -750,6 +770,8 @@ import_run: Table = _tables["import_run"]
 cadence_version: Table = _tables["cadence_version"]
 cadence_state: Table = _tables["cadence_state"]
 pause: Table = _tables["pause"]
+allowance: Table = _tables["allowance"]
+sender_state: Table = _tables["sender_state"]
 current_lead: Table = _tables["current_lead"]
 enrollment: Table = _tables["enrollment"]
 link_set: Table = _tables["link_set"]

@@ -63,6 +63,7 @@ ROWS = [
     (GUIDE, "test: {metric", "vars: {‸hero: {x: a.png, y: b.png}}\n    test: {metric", "all arms of a step have the same names", "arms"),
     (GUIDE, "test: {metric", "locales: {‸german: {subject: Hallo}}\n    test: {metric", "'german' is no language: use two small letters, e.g. 'de'", "language"),
     (GUIDE, "test: {metric", "expires: {at: ‸stage}\n    test: {metric", "unknown date field 'stage'", "unknown-date-field"),
+    (GUIDE, "test: {metric", "expires: {at: created_at, offset: ‸99999999999 days}\n    test: {metric", "is no offset", "offset"),
     (GUIDE, "test: {metric", "expires: {at: custom.ends, offset: ‸soon}\n    test: {metric", "'soon' is no offset", "offset"),
     (GUIDE, "clicked(step=\"intro\")", "task(step=\"intro\", outcome=‸\"dun\")", "outcome=\"dun\" is unknown: use done, no answer", "condition"),
 ]  # fmt: skip

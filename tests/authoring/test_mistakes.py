@@ -207,7 +207,7 @@ WARNINGS = [
     (CONFIG, "\"http://127.0.0.1:8080\"", "‸\"http://mail.acme.example\"", "use https", "plain-http"),
     (CONFIG, "host = \"127.0.0.1\"\nport = 2525\nsecurity = ", "host = \"mx.acme.example\"\nsecurity = ‸", "would go in the clear", "plain-smtp"),
     (CONFIG, "\"Anna Meier <anna@acme.example>\"", "‸\"Anna Meier <anna.meier@gmail.com>\"", "fails DMARC", "freemail"),
-    (CONFIG, "smtp = \"primary\"", "smtp = \"primary\"\n‸daily = 200", "'senders.anna.daily' is read and checked", "not-acting"),
+    (CONFIG, "smtp = \"primary\"", "smtp = \"primary\"\n‸tracking_domain = \"go.acme.example\"", "'senders.anna.tracking_domain' is read and checked", "not-acting"),
     (CONFIG, "[limits]", "[‸hooks.sg]\nprovider = \"sendgrid\"\n[limits]", "'hooks' is read and checked", "not-acting"),
     (CASE, "Or look", "{{ ‸lead.title }}: or look", "lead.title is missing from some leads", "no-default"),
     (CASE, "Or look", "<a href=\"‸https://www.acme.example/b\"></a>Or look", "shows nothing to click on", "link-without-text"),

@@ -59,9 +59,9 @@ def test_from_init_to_a_mistake_and_its_cure(
         }
     ]
     _, out, _ = run(capsys, monkeypatch, "check", "--format", "github")
-    assert out.startswith("::error file=cadences/welcome.yaml,line=14,col=11,title=wait::")
+    assert out.startswith("::error file=cadences/welcome.yaml,line=14,col=11,title=value::")
     _, out, _ = run(capsys, monkeypatch, "check", "--format", "sarif")
-    assert json.loads(out)["runs"][0]["results"][0]["ruleId"] == "wait"
+    assert json.loads(out)["runs"][0]["results"][0]["ruleId"] == "value"
 
 
 def test_init_overwrites_nothing(

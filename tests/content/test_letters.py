@@ -308,7 +308,7 @@ def test_a_paragraph_that_is_left_out_leaves_no_gap(tmp_path: Path, plan: str | 
 
 
 def test_a_written_text_part_keeps_its_blank_lines(tmp_path: Path) -> None:
-    written = composed(tmp_path, mjml("no"), letter_txt="One\n\n\n\nTwo {{ unsubscribe_url }}")
+    written = composed(tmp_path, mjml("no"), files={"letter_txt": "One\n\n\n\nTwo {{ unsubscribe_url }}"})
     assert written.text.startswith("One\n\n\n\nTwo ")
 
 

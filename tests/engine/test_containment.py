@@ -14,7 +14,9 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import OperationalError
 
 from nurture.authoring.workspace import load_workspace
+from nurture.delivery.conversation import Conversation
 from nurture.delivery.replies import Reply
+from nurture.delivery.servers import ServerUnavailable
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.store import tables as t
@@ -169,16 +171,16 @@ def test_a_pass_ends_though_every_message_is_deferred_and_due_again(
     """As with many messages and a server that is away: the first are due again before the last was looked at."""
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 5)
     add_leads(world.database, *(f"lead{number}" for number in range(57)))
-    world.hop.is_down = True
     turns = [0]
 
-    async def turn() -> None:
+    async def connect() -> Conversation:
         turns[0] += 1
         await asyncio.sleep(0.002)
         if turns[0] < 600:
             world.clock.advance(timedelta(minutes=2))
+        raise ServerUnavailable("nobody answers")
 
-    world.hop.turn = turn  # type: ignore[method-assign]
+    world.hop._connect = connect  # type: ignore[method-assign]
     world.stages.enroll()
     world.stages.advance()
 

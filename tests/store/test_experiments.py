@@ -78,7 +78,9 @@ def click(connection: Connection, lead_ids: list[int], *, at: datetime, verdict:
 
 
 def run(database: Database, cadence: Cadence, *, now: datetime = NOW) -> tuple[str, ...]:
-    return maintain(database=database, cadences={cadence.name: cadence}, now=now, rng=random.Random(1)).proven
+    return maintain(
+        database=database, cadences={cadence.name: cadence}, senders=(), now=now, rng=random.Random(1)
+    ).proven
 
 
 def report(database: Database, *, now: datetime = NOW) -> dict[str, dict[str, Any]]:
@@ -244,7 +246,7 @@ class TestLearning:
 
         def looked(now: datetime) -> int:
             running = {"guide": cadence("a", "b")}
-            return maintain(database=database, cadences=running, now=now, rng=random.Random(1)).experiments
+            return maintain(database=database, cadences=running, senders=(), now=now, rng=random.Random(1)).experiments
 
         moments = [NOW, NOW, NOW + timedelta(minutes=9), NOW + timedelta(minutes=10)]
         assert [looked(now) for now in moments] == [1, 0, 0, 1]

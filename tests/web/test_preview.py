@@ -272,3 +272,18 @@ def test_pictures_for_a_person(chromium: Any, previewed: Previewed, tmp_path: Pa
     picture("list-mistakes")
     context.close()
     assert complaints == []
+
+
+def test_the_step_that_is_shown_is_in_sight_among_many(page: Any) -> None:
+    page.set_viewport_size({"width": 1280, "height": 260})
+    page.goto("/")
+    last = page.locator("nav a").last.get_attribute("href")
+    page.goto(last)
+    current = page.locator("nav [aria-current]")
+    assert current.get_attribute("href") == last
+    box = current.bounding_box()
+    assert box["y"] + box["height"] <= 260
+    assert page.evaluate("scrollY") == 0, "the list has moved, not the page"
+    page.set_viewport_size({"width": 360, "height": 260})
+    page.reload()
+    assert page.evaluate("scrollY") == 0
