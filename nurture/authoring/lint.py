@@ -16,15 +16,10 @@ from nurture.content.lint import lint_subject
 from nurture.documents.document import Document, Path
 from nurture.documents.finding import Finding
 from nurture.domain.cadence import Cadence, Email
+from nurture.domain.freemail import FREEMAIL
 from nurture.domain.mailbox import read_mailbox
 from nurture.settings import Settings
 
-_FREEMAIL_DOMAINS = """
-    gmail.com googlemail.com outlook.com hotmail.com live.com msn.com yahoo.com yahoo.co.uk yahoo.de yahoo.fr ymail.com
-    aol.com icloud.com me.com mac.com gmx.de gmx.net gmx.at web.de t-online.de freenet.de orange.fr free.fr laposte.net
-    libero.it mail.ru yandex.ru proton.me protonmail.com zoho.com qq.com 163.com
-"""
-_FREEMAIL = frozenset(_FREEMAIL_DOMAINS.split())
 _PROSE_KEYS = "subject preheader message title promise button consent tracking_consent label text name task"
 _PROSE = frozenset(_PROSE_KEYS.split())
 _EARLIER = {"awareness": (), "consideration": ("awareness",), "decision": ("awareness", "consideration")}
@@ -89,7 +84,7 @@ def _exposed(settings: Settings, config: Document) -> Iterator[Finding]:
             yield _warn(config, path, "plain-smtp", f"mail to {server.host} would go in the clear: use starttls or tls")
     for name, sender in settings.senders.items():
         domain = read_mailbox(sender.from_).domain
-        if domain in _FREEMAIL:
+        if domain in FREEMAIL:
             message = f"mail From {domain} sent by another server fails DMARC: use a domain of your own"
             yield _warn(config, ("senders", name, "from"), "freemail", message)
 

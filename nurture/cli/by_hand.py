@@ -9,17 +9,17 @@ import typer
 from sqlalchemy import Connection
 
 from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import Installation, open_installation
+from nurture.bootstrap import open_installation
+from nurture.cli.asking import asking, read_where
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
 from nurture.documents.nearest import suggest
 from nurture.domain.addresses import AddressProblem, read_address
-from nurture.domain.conditions import ConditionError, parse_condition
 from nurture.domain.problem import Problem
 from nurture.pipeline.by_hand import enroll_by_hand, exit_by_hand
 from nurture.pipeline.enroll import take_up_cadences
 from nurture.store.cadences import current_cadences
 from nurture.store.leads import find_lead
-from nurture.store.segments import Asking, leads_meeting
+from nurture.store.segments import leads_meeting
 
 CadenceName = Annotated[str, typer.Argument(metavar="CADENCE", help="The stem of its file.")]
 
@@ -39,13 +39,14 @@ def enroll(
     status = files.cadences[cadence].status
     if status in ("draft", "closed"):
         raise Problem(f"{cadence} is {status}, so nobody enters it: set 'status: live' in cadences/{cadence}.yaml")
-    asking = _asking(installation, files)
-    take_up_cadences(
-        database=installation.database, cadences=files.cadences, vocabulary=files.vocabulary, asking=asking
-    )
+    now = asking(installation, files)
+    take_up_cadences(database=installation.database, cadences=files.cadences, vocabulary=files.vocabulary, asking=now)
     with installation.database.transaction() as connection:
-        ids = [_lead(connection, address)] if address is not None else _leads(connection, where or "", files, asking)
-        done = enroll_by_hand(connection, ids, cadence=cadence, asking=asking, vocabulary=files.vocabulary)
+        if address is not None:
+            ids = [_lead(connection, address)]
+        else:
+            ids = sorted(leads_meeting(connection, read_where(where or "", files), now))
+        done = enroll_by_hand(connection, ids, cadence=cadence, asking=now, vocabulary=files.vocabulary)
     if as_json:
         print_json({"enrolled": done.enrolled, "refused": done.refused})
     else:
@@ -92,17 +93,3 @@ def _lead(connection: Connection, address: str) -> int:
         raise Problem(f"no lead has the address {printable(address)}: 'nurture leads list' shows who is known")
     lead_id: int = found.id
     return lead_id
-
-
-def _leads(connection: Connection, where: str, files: Workspace, asking: Asking) -> list[int]:
-    text = files.segments.get(where, where)
-    try:
-        condition = parse_condition(text, files.vocabulary)
-    except ConditionError as error:
-        raise Problem(f"--where:{error.offset + 1}: {error.message}") from None
-    return sorted(leads_meeting(connection, condition, asking))
-
-
-def _asking(installation: Installation, files: Workspace) -> Asking:
-    engagement = files.lifecycle.engagement
-    return Asking(now=installation.clock(), half_life=engagement.half_life, engagement_cap=engagement.cap)

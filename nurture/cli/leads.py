@@ -12,12 +12,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import Installation, open_installation
+from nurture.authoring.workspace import load_workspace
+from nurture.bootstrap import open_installation
+from nurture.cli.asking import asking, read_where
 from nurture.cli.lists import ColumnMap, ConsentText, filled, owners, pairs
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table, printable
 from nurture.domain.addresses import AddressProblem, read_address
-from nurture.domain.conditions import Condition, ConditionError, parse_condition
 from nurture.domain.folding import fold
 from nurture.domain.problem import Problem
 from nurture.inbound.csv_import import ImportReport, ImportRequest, import_leads
@@ -33,7 +33,6 @@ from nurture.store.by_hand import (
 from nurture.store.erasure import erase_lead
 from nurture.store.lead_fields import CUSTOM
 from nurture.store.lead_views import export_lead, list_leads, show_lead
-from nurture.store.segments import Asking
 
 leads_app = typer.Typer(no_args_is_help=True, help="People who gave an address and permission.")
 
@@ -83,9 +82,9 @@ def list_all(
 ) -> None:
     """List leads with their scores of this moment."""
     installation, files = open_installation(workspace), load_workspace(workspace)
-    condition = _condition(where, files) if where is not None else None
+    condition = read_where(where, files) if where is not None else None
     with installation.database.reading() as connection:
-        rows = list_leads(connection, _asking(installation, files), condition=condition, limit=limit)
+        rows = list_leads(connection, asking(installation, files), condition=condition, limit=limit)
     if as_json:
         print_json(rows)
     else:
@@ -214,22 +213,10 @@ def _read(address: str, workspace: Path, view: Callable[..., dict[str, Any] | No
     key = _key(address)
     installation, files = open_installation(workspace), load_workspace(workspace)
     with installation.database.reading() as connection:
-        lead = view(connection, key, _asking(installation, files))
+        lead = view(connection, key, asking(installation, files))
     if lead is None:
         raise Problem(f"no lead has the address {printable(address)}: 'nurture leads list' shows who is known")
     return lead
-
-
-def _asking(installation: Installation, files: Workspace) -> Asking:
-    engagement = files.lifecycle.engagement
-    return Asking(now=installation.clock(), half_life=engagement.half_life, engagement_cap=engagement.cap)
-
-
-def _condition(text: str, files: Workspace) -> Condition:
-    try:
-        return parse_condition(files.segments.get(text.strip(), text), files.vocabulary)
-    except ConditionError as error:
-        raise Problem(f"--where:{error.offset + 1}: {error.message}") from None
 
 
 def _key(address: str) -> str:

@@ -1,4 +1,4 @@
-"""Domains that give addresses to everyone: sharing one does not make two people colleagues."""
+"""Domains that give addresses to everyone: sharing one makes nobody colleagues, and nobody else may send From one."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
             )
             new += connection.scalars(first.returning(t.cadence_state.c.cadence))
         elif cadence.canary is not None and cadence.status == "live" and state.removed_at is None:
-            _begin_trial(connection, name, version, now=now)
+            _begin_trial(connection, state, version, cadence, now=now)
         else:
             replace_version(connection, name, state.version, version, cadence, now=now)
     _remove(connection, sorted(set(states) - set(cadences)), now=now)
@@ -201,10 +201,13 @@ def remember_current(connection: Connection, cadence: str, lead_ids: list[int]) 
         connection.execute(upsert(connection, t.current_lead).on_conflict_do_nothing(), rows)
 
 
-def _begin_trial(connection: Connection, name: str, version: str, *, now: datetime) -> None:
+def _begin_trial(connection: Connection, state: Any, version: str, cadence: Cadence, *, now: datetime) -> None:
+    """Who is in a change that was tried before this one, or was stopped, goes on in this one."""
     s = t.cadence_state
     tried = {"canary_version": version, "canary_at": now, "canary_stopped_at": None}
-    connection.execute(update(s).where(s.c.cadence == name).values(tried))
+    connection.execute(update(s).where(s.c.cadence == state.cadence).values(tried))
+    if state.canary_version is not None:
+        _move_over(connection, state.cadence, version, cadence, only_from=state.canary_version, now=now)
 
 
 def _end_trial(connection: Connection, name: str, version: str, cadence: Cadence, *, now: datetime) -> None:
@@ -233,11 +236,15 @@ def replace_version(
     arrange(connection, connection.scalars(beside).all(), now=now)
 
 
-def _move_over(connection: Connection, name: str, version: str, cadence: Cadence, *, now: datetime) -> None:
+def _move_over(
+    connection: Connection, name: str, version: str, cadence: Cadence, *, now: datetime, only_from: str | None = None
+) -> None:
     """Who is under way in another version goes on in this one: at its step, or (`restart`) from the top."""
     e = t.enrollment
     running = e.c.status.in_([status.value for status in RUNNING])
     others = (e.c.cadence == name) & running & (e.c.version != version)
+    if only_from is not None:
+        others &= e.c.version == only_from
     for older in connection.scalars(select(e.c.version).where(others).distinct()).all():
         follows = others & (e.c.version == older)
         step: dict[str, Any] = {"step": cadence.first, "since_at": now} if cadence.on_edit == "restart" else {}

@@ -383,6 +383,9 @@ def test_a_change_that_does_harm_is_stopped_and_a_person_decides(make: Make) -> 
     add_leads(world.database, "later")
     world.once()
     assert mailed(world, "later") == ["a"], "who comes now goes by what is in force"
+    world.edit(tour=LIVE + "canary: 60\n" + steps("mail:worse", "wait: 2 days", "mail:better"))
+    world.once()
+    assert {subject for _, subject in world.hop.arrived[121:]} == {"better"}, "mended, they go on in the mended one"
     world.edit(tour=LIVE + steps("mail:a", "wait: 90 days", "mail:b"))
     world.once()
     running = [row.version for row in world.rows(t.enrollment, "version", "status", "id") if row.status == "active"]
