@@ -57,6 +57,8 @@ demo: setup ## the whole chain with sample leads and readers, no network; EXIT=1
 bench: setup ## what things cost, as ratios to their limits (sending needs smtp-source and smtp-sink: apt-get install postfix)
 	$(BIN)/python -m bench.compose
 	$(BIN)/python -m bench.import_rows
+	$(BIN)/python -m bench.due
+	$(BIN)/python -m bench.segments
 	$(BIN)/python -m bench.send
 
 chaos: setup ## SIGKILL while it sends; NURTURE_CHAOS_KILLS, _LEADS and _SEED say how often, how much, and which luck

@@ -35,9 +35,12 @@ from nurture.content.names import TemplateNames
 from nurture.content.templates import TemplateLibrary
 from nurture.content.tokens import Tokens
 from nurture.delivery.conversation import Patience
+from nurture.delivery.esp import EspServer, esp_address
 from nurture.delivery.servers import Server, ServerAddress
 from nurture.domain.problem import Problem
+from nurture.engines.embedded import Embedded
 from nurture.engines.stages import QUIET_AFTER, Stages
+from nurture.engines.ticking import Engine
 from nurture.notify.carrier import Carrier, HttpCarrier
 from nurture.notify.channels import Channel, read_channels
 from nurture.notify.webhook import read_secret
@@ -220,8 +223,7 @@ def build_stages(
         )
 
     def equipment(files: Workspace) -> Equipment:
-        addresses = _addresses(replace(installation, settings=files.settings))
-        hops = servers or {name: Server(address, patience=waits) for name, address in addresses.items()}
+        hops = servers or _servers(replace(installation, settings=files.settings), waits)
         return Equipment(
             letters=build_letters(installation, files, composer),
             servers=hops,
@@ -266,6 +268,15 @@ def build_stages(
     )
 
 
+def build_engine(installation: Installation, stages: Stages, reload: Callable[[], None]) -> Engine:
+    """What wakes the stages: this process alone on SQLite, PgQueuer among any number of them on PostgreSQL."""
+    if installation.database.is_sqlite:
+        return Embedded(stages, reload=reload)
+    from nurture.engines.distributed import Distributed  # takes a third of a second to import
+
+    return Distributed(stages, database=installation.database, clock=installation.clock, reload=reload)
+
+
 def build_letters(installation: Installation, workspace: Workspace, composer: Composer) -> LetterWriter:
     """Who writes this workspace's letters. Raises Problem where a secret is missing."""
     return LetterWriter(
@@ -283,7 +294,7 @@ def build_letters(installation: Installation, workspace: Workspace, composer: Co
 
 def build_server(installation: Installation, name: str) -> Server:
     """One next hop of config.toml, for a message that a person waits for. Raises Problem: its password is missing."""
-    return Server(_addresses(installation)[name], patience=Patience(command=30, data=30, block=30, dot=120))
+    return _servers(installation, Patience(command=30, data=30, block=30, dot=120))[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,7 +360,7 @@ class Rehearsals:
             files,
             sole_worker=True,
             library=self._library,
-            servers={name: InMemoryServer(name, clock=clock) for name in files.settings.smtp},
+            servers={name: InMemoryServer(name, clock=clock) for name in files.settings.servers},
         )
         scene = Scene(
             cadence=cadence,
@@ -415,6 +426,22 @@ def build_preview_server(installation: Installation, port: int) -> tuple[Listeni
         raise Problem(f"port {port} of 127.0.0.1 is taken: name another one, or 0 for any, with --port") from None
 
 
+def _servers(installation: Installation, patience: Patience) -> dict[str, Server]:
+    """name -> what takes mail on. Raises Problem where a secret is missing, or what a provider needs."""
+    hops = {name: Server(address, patience=patience) for name, address in _addresses(installation).items()}
+    for name, esp in installation.settings.esp.items():
+        address = esp_address(
+            f"esp.{name}",
+            provider=esp.provider,
+            api_key=installation.secret(esp.api_key) or "",
+            url=esp.url,
+            stream=esp.stream,
+            connections=esp.connections,
+        )
+        hops[address.name] = EspServer(address, patience=patience, clock=installation.clock)
+    return hops
+
+
 def _addresses(installation: Installation) -> dict[str, ServerAddress]:
     return {
         name: ServerAddress(
@@ -447,3 +474,4 @@ def prepare_logging() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # the engine itself tells of what ends its worker

@@ -13,14 +13,16 @@ import structlog
 
 from nurture.authoring.check import load_sound_workspace
 from nurture.domain.problem import Problem
-from nurture.engines.embedded import Embedded
 from nurture.engines.stages import Stages
+from nurture.engines.ticking import Engine
 from nurture.web.server import ListeningServer
 
 DRAIN_WITHIN_S = 30
 WATCHED = ("config.toml", "cadences", "templates")
 
 Role = Literal["web", "work"]
+MakeEngine = Callable[[Stages, Callable[[], None]], Engine]
+"""Makes what wakes these stages, and now and then looks for changed files."""
 
 log = structlog.get_logger()
 
@@ -58,7 +60,12 @@ class FileWatch:
 
 
 async def run_daemon(
-    *, root: Path, stages: Stages | None, server: ListeningServer | None, announce: Callable[[], None]
+    *,
+    root: Path,
+    stages: Stages | None,
+    engine_of: MakeEngine,
+    server: ListeningServer | None,
+    announce: Callable[[], None],
 ) -> None:
     """Run until SIGTERM or SIGINT, then drain: claimed mail is finished, open requests are answered."""
     stop = asyncio.Event()
@@ -66,7 +73,7 @@ async def run_daemon(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     serving = asyncio.create_task(server.serve()) if server is not None else None
-    engine = _start_engine(root, stages) if stages is not None else None
+    engine = _start_engine(root, stages, engine_of) if stages is not None else None
     announce()
     waits = [asyncio.create_task(stop.wait()), *([serving] if serving is not None else [])]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -81,8 +88,8 @@ async def run_daemon(
     waits[0].cancel()
 
 
-def _start_engine(root: Path, stages: Stages) -> Embedded:
+def _start_engine(root: Path, stages: Stages, engine_of: MakeEngine) -> Engine:
     watch = FileWatch(root, lambda: stages.use(load_sound_workspace(root)))
-    engine = Embedded(stages, reload=watch.look)
+    engine = engine_of(stages, watch.look)
     engine.start()
     return engine

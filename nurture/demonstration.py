@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,16 @@ from sqlalchemy import func, select
 
 from nurture.authoring.skeleton import write_skeleton
 from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import Clock, Installation, build_public_server, build_stages, open_installation, system_random
+from nurture.bootstrap import (
+    Clock,
+    Installation,
+    build_engine,
+    build_public_server,
+    build_stages,
+    open_installation,
+    system_random,
+)
 from nurture.daemon import run_daemon
-from nurture.engines.stages import Stages
 from nurture.inbound.csv_import import ImportRequest, import_leads
 from nurture.inbound.spend_file import read_spend
 from nurture.rehearsal.clock import VirtualClock
@@ -33,7 +41,7 @@ from nurture.settings import Settings
 from nurture.store import tables as t
 from nurture.store.reports import ReportRequest, Row, run_report
 from nurture.store.spend import save_spend
-from nurture.web.server import ListeningServer, make_server
+from nurture.web.server import make_server
 
 LEADS = 400
 WEEKS = 6
@@ -141,14 +149,16 @@ async def live(demo: Demonstration, *, clock: Clock, announce: Callable[[str, st
     pages = make_server(mailbox_app(demo.mailbox), f"127.0.0.1:{_free_port(MAILBOX_PORT)}")
     showing = asyncio.create_task(pages.serve())
     try:
-        await _serve(demo.root, stages, public, lambda: announce(public.address, pages.address))
+        await run_daemon(
+            root=demo.root,
+            stages=stages,
+            engine_of=partial(build_engine, installation),
+            server=public,
+            announce=lambda: announce(public.address, pages.address),
+        )
     finally:
         pages.should_exit = True
         await showing
-
-
-async def _serve(root: Path, stages: Stages, public: ListeningServer, announce: Callable[[], None]) -> None:
-    await run_daemon(root=root, stages=stages, server=public, announce=announce)
 
 
 def summarise(demo: Demonstration) -> Summary:

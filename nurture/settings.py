@@ -171,10 +171,14 @@ class Smtp(Strict):
 
 
 class Esp(Strict):
-    """An HTTP provider instead of SMTP."""
+    """An HTTP provider instead of SMTP. `url`: another endpoint than its usual one; `stream`: Postmark's."""
 
     provider: Literal["ses", "sendgrid", "mailgun", "postmark", "brevo"]
     api_key: SecretRef
+    url: WebAddress | None = None
+    stream: Text | None = None
+    connections: int = Field(default=8, ge=1, le=1000)
+    rate: PerSecond | None = None
 
 
 class WarmUp(Strict):
@@ -191,6 +195,11 @@ class Sender(Strict):
     daily: int | None = Field(default=None, ge=1)
     warm_up: WarmUp | None = None
     tracking_domain: HostName | None = None
+
+    @property
+    def server(self) -> str:
+        """The one its mail goes over, among `Settings.servers`."""
+        return self.smtp if self.esp is None else f"esp.{self.esp}"
 
 
 class DkimKey(Strict):
@@ -297,6 +306,11 @@ class Settings(Strict):
     consent: dict[str, ConsentTerms] = Field(default={})
     retention: Retention = Retention()
 
+    @property
+    def servers(self) -> dict[str, Smtp | Esp]:
+        """What takes mail on, by the name that nothing else has."""
+        return {**self.smtp, **{f"esp.{name}": esp for name, esp in self.esp.items()}}
+
 
 def read_settings(root: Path) -> tuple[Settings | None, Document | None, list[Finding]]:
     """config.toml of the workspace at `root`: its settings (None where it has an error), its places, its mistakes."""
@@ -397,6 +411,20 @@ def _channel_checks(settings: Settings, document: Document) -> Iterator[Finding]
                 yield document.finding(document.value_at(("alerts", name, "url")), "channel-url", str(error))
 
 
+def _esp_checks(settings: Settings, document: Document) -> Iterator[Finding]:
+    for name, esp in settings.esp.items():
+        if esp.provider == "ses" and esp.url is None:
+            message = "missing key 'url': provider = \"ses\" needs its endpoint, e.g. 'https://email.eu-central-1.amazonaws.com'"
+            yield document.finding(document.value_at(("esp", name)), "missing-key", message)
+        if esp.stream is not None and esp.provider != "postmark":
+            message = f"'stream' means nothing to {esp.provider}: it is Postmark's"
+            yield document.finding(document.key_at(("esp", name, "stream")), "esp-stream", message)
+        parts = urlsplit(esp.url or "")
+        if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+            message = "url would carry the key in the clear: use https"
+            yield document.finding(document.value_at(("esp", name, "url")), "esp-url", message)
+
+
 def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
     """What one key says about another."""
 
@@ -433,6 +461,7 @@ def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
         if missing:
             message = f"missing key '{missing}': kind = \"{inbox.kind}\" needs it"
             yield document.finding(document.value_at(("inbox", name)), "missing-key", message)
+    yield from _esp_checks(settings, document)
     for name, server in settings.smtp.items():
         if (server.username is None) != (server.password is None):
             message = "'username' and 'password' go together"

@@ -1,6 +1,6 @@
 """An SMTP server process for tests: it writes each message to disk before it answers, and misbehaves on request.
 
-    python tests/smtp_receiver.py --folder DIR [--port 0] [--drop P] [--defer P] [--seed N] [--keep]
+    python tests/smtp_receiver.py --folder DIR [--port 0] [--drop P] [--defer P] [--pace S] [--seed N] [--keep]
 
 The first line on standard output is the port. `received.log` in the folder is the oracle: a line of JSON for each
 message whose end was received, synced to disk before the answer. `--drop P`: with that probability the link is lost
@@ -87,6 +87,7 @@ class Receiver:
         body = await reader.readuntil(b"\r\n.\r\n")
         if recipient.startswith("stall"):
             await asyncio.sleep(3600)
+        await asyncio.sleep(self.options.pace)
         chance = self.rng.random()
         if chance < self.options.drop / 2:
             writer.transport.abort()
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--drop", type=float, default=0)
     parser.add_argument("--defer", type=float, default=0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pace", type=float, default=0, help="seconds until the end of a message is answered")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--plain", action="store_true", help="offer no extension")
     asyncio.run(Receiver(parser.parse_args()).serve())

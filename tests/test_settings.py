@@ -147,7 +147,7 @@ def test_what_this_version_does_not_act_on_is_a_warning_each(root: Path) -> None
     findings = check_workspace(root).findings
     assert {each.level for each in findings} == {"warning"}
     said = {each.message.split("'")[1] for each in findings if each.code == "not-acting"}
-    assert {"esp", "hooks", "inbox", "senders.anna.warm_up", "retention", "api"} <= said
+    assert {"hooks", "inbox", "senders.anna.tracking_domain", "retention", "api"} <= said
     assert said.isdisjoint({"smtp", "topics", "fields", "goals", "holidays", "limits", "tracking.opens"})
 
 

@@ -100,7 +100,7 @@ def send_test(
         with installation.database.reading() as connection:
             fields = find_recipient(connection, lead)
     proof = _write(installation, files, step, variant, fields, to=recipient, language=language)
-    server = build_server(installation, proof.mailer.smtp)
+    server = build_server(installation, proof.mailer.server)
     reply = asyncio.run(_send(server, proof, recipient))
     if not reply.accepted:
         raise Problem(f"{server.address.host}:{server.address.port} refused the test to {recipient}: {reply.text}")
@@ -185,7 +185,7 @@ async def _send(server: Server, proof: Proof, recipient: str) -> Reply:
         refusal = await conversation.offer(proof.mailer.address, recipient, proof.letter.wire)
         outcome = "whether the test arrives is not known"
         return refusal or await conversation.dot()
-    except LinkLost as error:
+    except (LinkLost, ServerUnavailable) as error:
         raise Problem(f"the link to {where} was lost ({error}): {outcome}") from None
     finally:
         await conversation.quit()

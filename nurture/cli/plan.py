@@ -66,7 +66,7 @@ def taking_up(files: Workspace, *, now: datetime) -> TakeUp:
             rng=random.Random(0),  # noqa: S311  it guards nothing
             seed="plan",
         )
-        servers = {name: InMemoryServer(name, clock=clock) for name in files.settings.smtp}
+        servers = {name: InMemoryServer(name, clock=clock) for name in files.settings.servers}
         return build_stages(installation, quiet, sole_worker=True, servers=servers).rules
 
     return take_up

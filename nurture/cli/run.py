@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from nurture.authoring.check import load_sound_workspace
-from nurture.bootstrap import build_public_server, build_stages, hold_lock, open_installation, prepare_logging
+from nurture.bootstrap import (
+    build_engine,
+    build_public_server,
+    build_stages,
+    hold_lock,
+    open_installation,
+    prepare_logging,
+)
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
 from nurture.daemon import Role, run_daemon
 from nurture.engines.stages import PassReport, Stages
@@ -39,7 +47,8 @@ def run(
         def announce() -> None:
             typer.echo(f"nurture: running{f', public pages at http://{server.address}' if server else ''}", err=True)
 
-        asyncio.run(run_daemon(root=workspace, stages=working, server=server, announce=announce))
+        engine_of = partial(build_engine, installation)
+        asyncio.run(run_daemon(root=workspace, stages=working, engine_of=engine_of, server=server, announce=announce))
 
 
 async def _once(stages: Stages) -> PassReport:

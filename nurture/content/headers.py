@@ -15,6 +15,7 @@ from functools import lru_cache
 import idna
 
 from nurture.content.problems import RenderProblem
+from nurture.domain.characters import is_safe
 
 LINE_LIMIT = 76
 SUBJECT_LIMIT = 500
@@ -22,8 +23,16 @@ NAME_LIMIT = 200
 
 # controls, line and paragraph separators, and what turns the direction of writing (or hides)
 _UNWANTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-_ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*@[A-Za-z0-9.-]{1,253}\Z")
+_ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~-"
+_BEYOND = "\u00a1-\ud7ff\ue000-\U0010ffff"
+_AT_DOMAIN = r"@[A-Za-z0-9.-]{1,253}\Z"
+_ADDRESS = re.compile(rf"[{_ATEXT}]+(?:\.[{_ATEXT}]+)*{_AT_DOMAIN}")
+# RFC 6532, 3.2: letters beyond ASCII stand as they are, for no encoded word may stand in an address
+_INTERNATIONAL = re.compile(rf"[{_BEYOND}{_ATEXT}]+(?:\.[{_BEYOND}{_ATEXT}]+)*{_AT_DOMAIN}")
 _URL = re.compile(r"https?://[!-;=?-~]+\Z")
+_REPEATED = "DKIM-Signature"
+"""One for each key (RFC 6376, 4.2)."""
+_OF_ADDRESSES = ("From", "To", "Reply-To")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 '-]{0,60}\Z")
 _PHRASE = re.compile(r"[ -~]{1,60}\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9._:-]{1,200}\Z")
@@ -36,12 +45,15 @@ Header = tuple[str, str]
 def clean(text: str, limit: int) -> str:
     """One line of text: control and bidi characters and runs of white space become a space, and it is cut to size.
 
-    A lone surrogate, which no encoding can carry, becomes a question mark.
+    A lone surrogate, which no encoding can carry, becomes a question mark. An encoded word that hides such a character
+    is broken up, for readers that decode twice.
     """
-    if text.isascii() and text.isprintable() and "  " not in text and len(text) <= limit:
+    if text.isascii() and text.isprintable() and "  " not in text and "=?" not in text and len(text) <= limit:
         return text.strip()
-    spaced = " ".join(_UNWANTED.sub(" ", text).split())
-    return spaced.encode("utf-8", "replace").decode("utf-8")[:limit].rstrip()
+    spaced = " ".join(_UNWANTED.sub(" ", text).split()).encode("utf-8", "replace").decode("utf-8")
+    if "=?" in spaced and not is_safe(spaced):
+        spaced = spaced.replace("=?", "= ?")
+    return spaced[:limit].rstrip()
 
 
 @lru_cache(maxsize=4096)
@@ -78,7 +90,10 @@ def mailbox(name: str, address: str, header: str) -> str:
 
 @lru_cache(maxsize=4096)
 def checked_address(address: str) -> str:
-    """The address with its domain in ASCII (IDNA 2008). Raises RenderProblem."""
+    """The address with its domain in ASCII (IDNA 2008); letters beyond it before the @ stay (RFC 6532).
+
+    Raises RenderProblem.
+    """
     local, at, domain = address.rpartition("@")
     if not domain.isascii():
         try:
@@ -86,7 +101,8 @@ def checked_address(address: str) -> str:
         except idna.IDNAError:
             raise RenderProblem(f"{address!a} has no valid domain") from None
     checked = f"{local}{at}{domain}"
-    if len(checked) > 254 or "=?" in checked or not _ADDRESS.match(checked):
+    fits = _ADDRESS.match(checked) or (_INTERNATIONAL.match(checked) and checked.isprintable())
+    if not fits or "=?" in checked or len(checked.encode()) > 254:
         raise RenderProblem(f"{address!a} is not an address that can stand in a header")
     return checked
 
@@ -132,12 +148,15 @@ def header_block(headers: Iterable[Header]) -> str:
 
 @lru_cache(maxsize=256)
 def _expected(names: tuple[str, ...]) -> re.Pattern[str]:
-    """These names in this order, each once; values of printable ASCII, continued only by lines that begin with a space
-    and hold more than white space."""
-    if len(set(names)) != len(names):
+    """These names in this order, each once but for signatures; values of printable ASCII, but where addresses are,
+    continued only by lines that begin with a space and hold more than white space."""
+    once = [name for name in names if name != _REPEATED]
+    if len(set(once)) != len(once):
         raise RenderProblem("a header stands twice")
-    line = r"[!-~][ -~]{0,990}"
-    return re.compile("".join(rf"{re.escape(name)}: {line}(?:\r\n {line})*\r\n" for name in names) + r"\Z")
+    plain = r"[!-~][ -~]{0,990}"
+    wider = rf"[!-~{_BEYOND}][ -~{_BEYOND}]{{0,300}}"
+    lines = [(name, wider if name in _OF_ADDRESSES else plain) for name in names]
+    return re.compile("".join([rf"{re.escape(name)}: {line}(?:\r\n {line})*\r\n" for name, line in lines]) + r"\Z")
 
 
 def _folded(words: list[str], used: int) -> str | None:

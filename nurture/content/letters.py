@@ -1,7 +1,8 @@
 """Composes letters: a compiled template and one lead become the bytes that go on the wire.
 
-The bytes are 7-bit, of lines of at most 76 characters in the body, with CRLF everywhere, and end with one CRLF. No line
-of them starts with a dot, so there is nothing to stuff: `Letter.wire` goes to the server as it is, then the final dot.
+The bytes are 7-bit, but for an address beyond ASCII in a header, and of lines of at most 76 characters in the body,
+with CRLF everywhere, and end with one CRLF. No line of them starts with a dot, so there is nothing to stuff:
+`Letter.wire` goes to the server as it is, then the final dot.
 """
 
 from __future__ import annotations
@@ -346,7 +347,7 @@ def _serialised(
     headers = _headers(request, subject, one_click_url, content_type)
     encoded = body.encode("ascii")
     signatures = [signer.signature(headers, encoded, request.date) for signer in request.dkim]
-    return h.header_block([*signatures, *headers]).encode("ascii") + encoded
+    return h.header_block([*signatures, *headers]).encode() + encoded
 
 
 def _headers(

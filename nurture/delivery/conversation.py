@@ -9,17 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections import deque
 from dataclasses import dataclass
 
 from nurture.delivery.replies import Reply, read_reply
 from nurture.domain.message import ReplyClass
+from nurture.domain.problem import Problem
 
 MAX_REPLY_BYTES = 32_768
+# between the brackets of MAIL and RCPT: nothing that could end them or the line, and a domain in ASCII
+_PATH = re.compile("[!-;=?A-~\u00a1-\ud7ff\ue000-\U0010ffff]+@[A-Za-z0-9.-]+\\Z")
 
 
 class LinkLost(Exception):
     """The connection ended, timed out or spoke nonsense; what was being said is undecided."""
+
+
+class CannotCarry(Problem):
+    """This server can't be given the message as it is; nothing was said to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +43,13 @@ class Patience:
 class Conversation(asyncio.Protocol):
     """Speaks to one server. Usable for one message at a time."""
 
-    def __init__(self, transport: asyncio.Transport, *, pipelining: bool, patience: Patience) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, *, pipelining: bool, patience: Patience, smtputf8: bool = False
+    ) -> None:
+        """`smtputf8`: the server offers it, and 8BITMIME with it."""
         self.transport = transport
         self.pipelining = pipelining
+        self.smtputf8 = smtputf8
         self.patience = patience
         self.message_count = 0
         self._buffer = bytearray()
@@ -58,10 +70,9 @@ class Conversation(asyncio.Protocol):
     async def offer(self, sender: str, recipient: str, body: bytes) -> Reply | None:
         """Say everything but the dot. Returns None when the server waits for it, else its refusal.
 
-        `body` ends with CRLF and is dot-stuffed. Raises LinkLost.
+        `body` ends with CRLF and is dot-stuffed. Raises LinkLost, CannotCarry.
         """
-        mail = f"MAIL FROM:<{sender}>\r\n".encode()
-        rcpt = f"RCPT TO:<{recipient}>\r\n".encode()
+        mail, rcpt = self._envelope(sender, recipient, body)
         refusal = await (self._pipelined(mail, rcpt) if self.pipelining else self._stepwise(mail, rcpt))
         if refusal is not None:
             return refusal
@@ -94,6 +105,18 @@ class Conversation(asyncio.Protocol):
         self.transport.abort()
 
     # --- the envelope
+
+    def _envelope(self, sender: str, recipient: str, body: bytes) -> tuple[bytes, bytes]:
+        """MAIL and RCPT; where an address is beyond ASCII, also one in the headers, with SMTPUTF8 (RFC 6531, 3.4)."""
+        for address in (sender, recipient):
+            if not _PATH.match(address):
+                raise CannotCarry("an address of the envelope can't be given to a mail server")
+        extended = ""
+        if not (sender.isascii() and recipient.isascii() and body.isascii()):
+            if not self.smtputf8:
+                raise CannotCarry("the server takes addresses in ASCII only: it does not offer SMTPUTF8")
+            extended = " BODY=8BITMIME SMTPUTF8"
+        return f"MAIL FROM:<{sender}>{extended}\r\n".encode(), f"RCPT TO:<{recipient}>\r\n".encode()
 
     async def _pipelined(self, mail: bytes, rcpt: bytes) -> Reply | None:
         """RFC 2920: one round trip for the three commands."""

@@ -91,6 +91,7 @@ class Server:
         conversation = Conversation(
             transport,  # type: ignore[arg-type]  # asyncio's and uvloop's transports share the interface, not a base
             pipelining=client.supports_extension("pipelining"),
+            smtputf8=client.supports_extension("smtputf8") and client.supports_extension("8bitmime"),
             patience=self._patience,
         )
         transport.set_protocol(conversation)

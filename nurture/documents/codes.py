@@ -58,6 +58,8 @@ FINDING_CODES: Mapping[str, str] = {
     "unknown-offer": "There is no such offer under `offers:` in cadences/_forms.yaml.",
     "unknown-mode": "There is no such mode of tracking. Use `always`, `consent`, `hygiene` or `never`.",
     "unknown-smtp": "There is no such `[smtp.…]` in config.toml.",
+    "esp-stream": "`stream` is said of a provider that has none: it is Postmark's.",
+    "esp-url": "The `url` of a provider would carry its key in the clear: use https.",
     "unknown-esp": "There is no such `[esp.…]` in config.toml.",
     # cadences
     "step": "A step that is no step, or several at once. Each `- ` does one thing.",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
@@ -134,6 +135,13 @@ class Stages:
             now=self._clock(),
             rng=self._rng,
         )
+
+    def work(self, name: str) -> Callable[[], Awaitable[Any]]:
+        """The stage of this name, to be awaited; those that are synchronous run in a thread."""
+        if name in ("deliver", "post"):
+            carry: Callable[[], Awaitable[Any]] = getattr(self, name)
+            return carry
+        return lambda: asyncio.to_thread(getattr(self, name))
 
     async def once(self) -> PassReport:
         """Everything that is due now: round after round, until a round finds nothing left to do."""

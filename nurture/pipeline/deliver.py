@@ -30,7 +30,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
-from nurture.delivery.conversation import Conversation, LinkLost, Patience
+from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.backoff import next_attempt
 from nurture.domain.clearance import HOLDS_BACK, Go, Never, NotNow, clear
@@ -52,11 +52,13 @@ from nurture.store.outbox import (
     due_messages,
     end_leases,
     give_up,
+    owners_sending,
     postpone,
     record_outcomes,
     renew,
     tell_blocks,
 )
+from nurture.store.presence import Presence, absent
 
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
@@ -126,7 +128,7 @@ class Deliverer:
         self._next: Equipment | None = None
         self._clock = clock
         self._rng = rng
-        self._owner = owner
+        self.owner = owner
         self._sole_worker = sole_worker
         self._patience = patience or Patience()
         self._held: dict[int, Claimed] = {}
@@ -134,6 +136,9 @@ class Deliverer:
         self._connections = Connections(clock=clock, warn=_warn_unavailable)
         self._due_by: datetime | None = None
         self._draining = False
+        self._presence = Presence(database, owner)
+        self.may_claim: Callable[[], bool] = lambda: True
+        """Asked before each claim; what is claimed already goes on its way."""
 
     def drain(self) -> None:
         """Claim nothing more; what is on its way is finished."""
@@ -146,6 +151,7 @@ class Deliverer:
     async def close(self) -> None:
         for server in self._servers.values():
             await server.close()
+        await asyncio.to_thread(self._presence.end)
 
     async def deliver(self, *, due_by: datetime | None = None) -> DeliverReport:
         """Send everything that is due, and what becomes due meanwhile; with `due_by`, what is due by then alone.
@@ -156,6 +162,7 @@ class Deliverer:
         self._counts = Counter()
         self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
         self._due_by = due_by
+        await asyncio.to_thread(self._presence.keep)
         await asyncio.to_thread(self._end_leases)
         first = await asyncio.to_thread(self._claim)
         if first:
@@ -184,7 +191,7 @@ class Deliverer:
 
     def _claim(self) -> list[Claimed]:
         """Decide about due messages, and take those that may go, in one transaction."""
-        while not self._draining and self._next is None:
+        while not self._draining and self._next is None and self.may_claim():
             now = self._clock()
             with self._database.transaction() as connection:
                 full = self._limits.full_domains(connection)
@@ -242,7 +249,7 @@ class Deliverer:
         record_decisions(connection, decisions)
         materials = self._letters.gather(connection, list(going.values()))
         headers = {row_id: self._letters.message_id(row) for row_id, row in going.items()}
-        lease = Lease(owner=self._owner, until=now + LEASE)
+        lease = Lease(owner=self.owner, until=now + LEASE)
         return [
             Claimed(
                 row=going[row_id],
@@ -259,9 +266,10 @@ class Deliverer:
     def _end_leases(self) -> None:
         """What a dead owner left: try again what was not dotted, list the rest as unknown."""
         now = self._clock()
-        dead = self._owner if self._sole_worker else None
+        dead = self.owner if self._sole_worker else None
         with self._database.transaction() as connection:
-            _, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead)
+            gone = absent(connection, owners_sending(connection, besides=self.owner))
+            _, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead, gone=gone)
             record_decisions(connection, [each for row in unknown for each in _decision(row, Reason.UNKNOWN, now, {})])
         self._counts["unknown"] += len(unknown)
 
@@ -270,7 +278,7 @@ class Deliverer:
     async def _send_all(self, first: list[Claimed]) -> None:
         commits = GroupCommit(
             database=self._database,
-            owner=self._owner,
+            owner=self.owner,
             clock=self._clock,
             reply_patience=timedelta(seconds=self._patience.dot) + LEASE,
             record=self._record,
@@ -312,13 +320,14 @@ class Deliverer:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             rows = list(self._held)
-            lease = Lease(owner=self._owner, until=self._clock() + LEASE)
+            lease = Lease(owner=self.owner, until=self._clock() + LEASE)
             try:
                 await asyncio.to_thread(self._renew_rows, rows, lease)
             except SQLAlchemyError as error:
                 log.error("leases_not_renewed", error=type(error).__name__)
 
     def _renew_rows(self, rows: list[int], lease: Lease) -> None:
+        self._presence.keep()
         with self._database.transaction() as connection:
             renew(connection, rows, lease)
 
@@ -367,7 +376,10 @@ class Deliverer:
     async def _speak(
         self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
     ) -> Outcome | None:
-        refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire)
+        try:
+            refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire)
+        except CannotCarry as error:
+            return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
         if refusal is not None:
             return self._refused(claimed, refusal.klass, refusal.text)
         mark = Dotted(
@@ -436,7 +448,7 @@ class Deliverer:
 
     def _record(self, connection: Connection, outcomes: list[Outcome], now: datetime) -> list[Outcome]:
         """The outcome and what follows from it, in one transaction, which may fail and be tried again."""
-        written = record_outcomes(connection, outcomes, owner=self._owner, now=now)
+        written = record_outcomes(connection, outcomes, owner=self.owner, now=now)
         decisions: list[NewDecision] = []
         bounced = []
         for outcome in written:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from typing import Any
 
+import idna
+
 from nurture.content.dkim import DkimSigner
 from nurture.settings import Settings
 
@@ -18,7 +20,7 @@ class Mailer:
     name: str
     address: str
     reply_to: str | None
-    smtp: str
+    server: str
     dkim: Sequence[DkimSigner]
 
     @property
@@ -31,9 +33,19 @@ def mailers_of(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) 
     mailers = {}
     for key, sender in settings.senders.items():
         name, address = parseaddr(sender.from_)
+        address = _with_ascii_domain(address)
         dkim = signers.get(address.rpartition("@")[2].lower(), ())
-        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, smtp=sender.smtp, dkim=dkim)
+        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, server=sender.server, dkim=dkim)
     return mailers
+
+
+def _with_ascii_domain(address: str) -> str:
+    """The address as mail servers and Message-IDs have it (IDNA 2008); where the domain is none, as it is."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return address if domain.isascii() else f"{local}{at}{idna.encode(domain, uts46=True).decode('ascii')}"
+    except idna.IDNAError:
+        return address
 
 
 def owner_view(settings: Settings, owner: str | None) -> dict[str, Any]:

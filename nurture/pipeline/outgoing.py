@@ -162,7 +162,7 @@ class LetterWriter:
         return f"{row.id}.{mac}@{self._sender(row).domain}"
 
     def server_of(self, row: Any) -> str:
-        return self._sender(row).smtp
+        return self._sender(row).server
 
     def write(self, row: Any, header: str, material: Material) -> Outgoing:
         """The letter of this row. Raises RenderFailed."""

@@ -46,7 +46,7 @@ class Limits:
     def __init__(self, settings: Settings) -> None:
         self._senders = settings.senders
         self._zone = ZoneInfo(settings.workspace.timezone)
-        self._rates = {f"rate:server:{name}": smtp.rate for name, smtp in settings.smtp.items() if smtp.rate}
+        self._rates = {f"rate:server:{name}": each.rate for name, each in settings.servers.items() if each.rate}
         self._rates |= {
             f"rate:domain:{name.lower()}": each.rate for name, each in settings.domains.items() if each.rate
         }

@@ -97,7 +97,7 @@ class _Plan:
         seed = f"{self.asked.seed}:{number + 1}"
         readers = self._make_readers(seed)
         clock = VirtualClock(self._begins)
-        hops = [SimulatedHop(name, clock=clock, is_dead=readers.is_dead) for name in self._files.settings.smtp]
+        hops = [SimulatedHop(name, clock=clock, is_dead=readers.is_dead) for name in self._files.settings.servers]
         with place.copy(f"run{number + 1}") as database:
             cast = Cast(workspace=self._files, database=database, clock=clock, seed=seed, hops=hops)
             world = World(
@@ -128,7 +128,7 @@ class _Plan:
         others = {name: each for name, each in self._files.cadences.items() if each.enroll != "only_current"}
         files = replace(self._files, cadences=others)
         clock = VirtualClock(self._begins)
-        hops = [SimulatedHop(name, clock=clock, is_dead=lambda _: True) for name in files.settings.smtp]
+        hops = [SimulatedHop(name, clock=clock, is_dead=lambda _: True) for name in files.settings.servers]
         self._make_stages(Cast(workspace=files, database=base, clock=clock, seed="", hops=hops))
         report = import_leads(base, request, now=self._begins)
         if not report.valid:

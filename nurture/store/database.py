@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ __all__ = [
 
 LOCK_WAIT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
+ASYNCPG_WORDS = (
+    *("host", "port", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "passfile"),
+    *("target_session_attrs", "application_name", "options"),
+)
 
 
 class DatabaseUnavailable(Problem):
@@ -48,10 +53,18 @@ class Database:
     def __init__(self, url: str, *, root: Path | None = None) -> None:
         self.url = url
         self.engine = _sqlite_engine(url, root) if url.startswith("sqlite") else _postgres_engine(url)
+        self._before_close: list[Callable[[], None]] = []
 
     @property
     def is_sqlite(self) -> bool:
         return self.engine.dialect.name == "sqlite"
+
+    @property
+    def asyncpg_url(self) -> str:
+        """The same PostgreSQL for asyncpg, which hands words of a URL that it doesn't know to the server."""
+        url = self.engine.url
+        known = {key: value for key, value in url.query.items() if key in ASYNCPG_WORDS}
+        return url.set(drivername="postgresql", query=known).render_as_string(hide_password=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -67,7 +80,13 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def before_close(self, end: Callable[[], None]) -> None:
+        """Whoever holds a connection of its own gives it up when the database is closed."""
+        self._before_close.append(end)
+
     def close(self) -> None:
+        for end in self._before_close:
+            end()
         self.engine.dispose()
 
 
@@ -175,3 +194,9 @@ def schema_lock(connection: Connection) -> None:
     """Only one transaction changes the schema; on SQLite a write transaction is alone anyway."""
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7214001)")
+
+
+def clock_of(connection: Connection) -> datetime:
+    """What time the database has; to compare with, never to work by."""
+    told: datetime = connection.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
+    return told

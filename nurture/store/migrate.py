@@ -11,6 +11,7 @@ from alembic.script import ScriptDirectory
 
 from nurture.store import tables as _tables  # noqa: F401  registers the tables
 from nurture.store.database import Database, check_reachable, schema_lock
+from nurture.store.jobs import make_tables, tables_are_current
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -21,12 +22,15 @@ def upgrade(database: Database) -> None:
     config = migration_config()
     head = ScriptDirectory.from_config(config).get_current_head()
     with database.reading() as connection:
-        if MigrationContext.configure(connection).get_current_revision() == head:
+        current = MigrationContext.configure(connection).get_current_revision() == head
+        if current and (database.is_sqlite or tables_are_current(connection)):
             return
     with database.transaction() as connection:
         schema_lock(connection)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if not database.is_sqlite and not tables_are_current(connection):
+            make_tables(database)
 
 
 def migration_config() -> Config:

@@ -373,16 +373,30 @@ def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> 
         )
 
 
+def owners_sending(connection: Connection, *, besides: str | None = None) -> list[str]:
+    """Whoever has messages under way, but for this one."""
+    m = t.message.c
+    sending = select(m.lease_owner).where(m.status == literal_column(f"'{MessageStatus.SENDING.value}'")).distinct()
+    return [owner for owner in connection.scalars(sending) if owner is not None and owner != besides]
+
+
 def end_leases(
-    connection: Connection, *, now: datetime, grace: timedelta, dead_owners_only: str | None, limit: int = 1000
+    connection: Connection,
+    *,
+    now: datetime,
+    grace: timedelta,
+    dead_owners_only: str | None,
+    gone: Sequence[str] = (),
+    limit: int = 1000,
 ) -> tuple[list[int], list[Any]]:
     """Decide the messages of owners that are gone. Returns (tried again, unknown): row ids, and rows.
 
     `dead_owners_only`: this process's own name where it knows that no other lives (it holds the installation's lock);
-    then every lease of another owner is over at once. Otherwise a lease is over `grace` after it ended.
+    then every lease of another owner is over at once. Otherwise a lease is over `grace` after it ended. Owners that are
+    `gone`, as far as anybody can see, lose at once what they have not dotted: if one lives, its mark will be refused.
     """
     m = t.message
-    over = m.c.lease_until < now - grace
+    over = or_(m.c.lease_until < now - grace, and_(m.c.lease_owner.in_(gone), m.c.dotted_at.is_(None)))
     if dead_owners_only is not None:
         over = or_(over, m.c.lease_owner != dead_owners_only)
     rows = connection.execute(

@@ -92,6 +92,17 @@ def test_a_signed_letter_verifies_and_a_changed_one_does_not(tmp_path: Path, key
         assert not verifies(wire.replace(b"\r\nDate:", b"\r\nSubject: another\r\nDate:"), key), "nothing can be added"
 
 
+def test_each_key_of_a_domain_makes_a_signature_of_its_own(tmp_path: Path) -> None:
+    keys: dict[str, Key] = {"r1": generate_private_key(65537, 2048), "e1": Ed25519PrivateKey.generate()}
+    signers = [DkimSigner(domain="acme.example", selector=name, private_key_pem=pem(key)) for name, key in keys.items()]
+    composer = Composer(library(tmp_path, letter=mjml("Hello")))
+    wire = composer.compose(replace(request(), dkim=signers)).wire
+    verifiers = [dkim.DKIM(wire), dkim.DKIM(wire)]
+    for at, verifier in enumerate(verifiers):
+        assert verifier.verify(idx=at, dnsfunc=lambda name, timeout=5: record(keys[name[:2].decode()]))
+    assert [verifier.selector for verifier in verifiers] == [b"r1", b"e1"]
+
+
 @pytest.mark.parametrize("bad", ["", "-----BEGIN PRIVATE KEY-----\nxx\n-----END PRIVATE KEY-----\n", "secret"])
 def test_a_key_that_is_none_is_one_line_without_the_key(bad: str) -> None:
     with pytest.raises(Problem) as caught:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -36,6 +36,8 @@ USERNAME = "nurture"
 PASSWORD = "correct horse"
 PATIENCE_S = 20
 """How long a test waits for Postfix to do what it does within tens of milliseconds."""
+_LONG_AGO, _FAR_OFF = datetime(2020, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
+"""TLS looks at the clock of the machine, whatever the test's says."""
 _OTHERS = "/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
 
 
@@ -43,7 +45,8 @@ _OTHERS = "/usr/sbin:/usr/lib/postfix/sbin:/usr/libexec/postfix"
 class Ports:
     """`starttls` and `tls` have a certificate for 127.0.0.1; `elsewhere` has one for another host; `clear` has none.
 
-    `auth` lets in who logs in, after STARTTLS. `no_utf8` is `starttls` without SMTPUTF8.
+    `auth` lets in who logs in, after STARTTLS. `no_utf8` is `starttls` without SMTPUTF8, `strict`
+    one that leaves with 421 at a session's second mistake.
     """
 
     starttls: int
@@ -52,6 +55,7 @@ class Ports:
     clear: int
     auth: int
     no_utf8: int
+    strict: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,40 +76,29 @@ class Postfix:
         _wait(lambda: len(self.mail(name)) >= count, f"{count} letters for {name}")
         return self.mail(name)
 
-    def last_session(self, service: str) -> str:
-        """What Postfix counted when a client left this port's last session: `ehlo=1 starttls=1 commands=2`."""
-        said = re.compile(rf"postfix/{service}/smtpd\[\d+\]: disconnect from \S+ (.*)")
-        _wait(lambda: said.search(self._log()) is not None, f"a session of {service}")
-        return said.findall(self._log())[-1]
-
-    def said(self, pattern: str) -> list[str]:
-        """Lines of Postfix's log that hold the pattern."""
-        return [line for line in self._log().splitlines() if re.search(pattern, line)]
+    def sessions(self, port: str, count: int) -> list[str]:
+        """What was counted of each session at this port, once there are so many: `ehlo=1 starttls=0/1 commands=1/2`."""
+        told = re.compile(rf"postfix/{port}/smtpd\[\d+\]: disconnect from \S+ (.*)")
+        _wait(lambda: len(told.findall(self._log())) >= count, f"{count} sessions at {port}")
+        return told.findall(self._log())
 
     def _log(self) -> str:
         return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
 
 
-def program(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_OTHERS}")
-
-
-def missing() -> str | None:
-    """Why no Postfix can be started here; None where it can."""
-    if program("postfix") is None or program("master") is None:
-        return "Postfix is not installed: apt-get install postfix"
+def skip_where_missing() -> None:
+    """Skip where Postfix can't be started. NURTURE_REQUIRE_BROWSER=1 says that the packages of the tests are here."""
+    missing = _program("postfix") is None or _program("master") is None
+    if missing and os.environ.get("NURTURE_REQUIRE_BROWSER") == "1":
+        pytest.fail("Postfix is not installed: apt-get install postfix")
+    if missing:
+        pytest.skip("Postfix is not installed: apt-get install postfix")
     if os.geteuid() != 0:
-        return "Postfix starts as root only"
-    return None
+        pytest.skip("only root can start Postfix")
 
 
-def skip_or_fail_where_missing() -> None:
-    """A machine without Postfix skips, unless NURTURE_REQUIRE_BROWSER=1 says that all is installed."""
-    why = missing()
-    if why is not None and os.environ.get("NURTURE_REQUIRE_BROWSER") == "1":
-        pytest.fail(why)
-    elif why is not None:
-        pytest.skip(why)
+def _program(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_OTHERS}")
 
 
 @contextmanager
@@ -155,22 +148,23 @@ class Authority:
     def _signed(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
     ) -> x509.Certificate:
-        now = datetime.now(UTC)  # TLS looks at the clock of the machine
         builder = x509.CertificateBuilder().subject_name(subject).issuer_name(self._name).public_key(key)
         builder = builder.serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        builder = builder.not_valid_before(_LONG_AGO).not_valid_after(_FAR_OFF)
         return builder.add_extension(extension, critical=False).sign(self._key, hashes.SHA256())
 
 
 # --- logins
 
 
+_HELLO = f"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t{'0' * 32}\nDONE\n"
+
+
 class _Logins(socketserver.StreamRequestHandler):
     """Answers Postfix as Dovecot does (its protocol 1.1 for clients): one user, PLAIN."""
 
     def handle(self) -> None:
-        hello = "VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nSPID\t1\nCUID\t1\nCOOKIE\t00000000000000000000000000000000\nDONE\n"
-        self.wfile.write(hello.encode())
+        self.wfile.write(_HELLO.encode())
         for line in self.rfile:
             verb, *words = line.decode().rstrip("\n").split("\t")
             if verb == "AUTH":
@@ -203,7 +197,7 @@ def logins(path: Path) -> Iterator[None]:
 
 def _write_config(folder: Path, ports: Ports, onward_port: int) -> None:
     nobody = pwd.getpwnam("nobody")
-    master = program("master")
+    master = _program("master")
     assert master is not None
     for name in ("config", "queue", "data", "mail"):
         (folder / name).mkdir()
@@ -223,6 +217,8 @@ myhostname = receiver.example
 mydestination =
 mynetworks = 127.0.0.0/8
 smtputf8_enable = yes
+alias_maps =
+alias_database =
 biff = no
 smtpd_tls_chain_files = {folder}/here.pem
 smtpd_tls_security_level = encrypt
@@ -252,6 +248,7 @@ smtp_tls_security_level = none
             "smtpd_recipient_restrictions=permit_sasl_authenticated,reject",
         )
         + _listener(ports.no_utf8, "no_utf8", "smtpd_discard_ehlo_keywords=smtputf8")
+        + _listener(ports.strict, "strict", "smtpd_hard_error_limit=2", "smtpd_error_sleep_time=0")
         + """
 pickup    unix n - n 60 1 pickup
 cleanup   unix n - n - 0 cleanup
@@ -283,7 +280,7 @@ def _listener(port: int, name: str, *options: str) -> str:
 @contextmanager
 def _master(folder: Path) -> Iterator[None]:
     """Started by `postfix`, which makes the queue's folders; stopped by it, and by the signal it would send."""
-    postfix = program("postfix")
+    postfix = _program("postfix")
     assert postfix is not None
     command = [postfix, "-c", str(folder / "config")]
     begun = subprocess.run([*command, "start"], capture_output=True, text=True, timeout=60, check=False)

@@ -1,0 +1,65 @@
+"""Whether a stage has anything to do, asked cheaply and without a lock; what exactly, the stage finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, literal_column, select
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.message import WAITING, MessageStatus
+from nurture.store import tables as t
+from nurture.store.alerts import due_anywhere
+from nurture.store.outbox import owners_sending
+from nurture.store.pauses import may_go_out
+from nurture.store.posts import due_channels
+from nurture.store.presence import absent
+from nurture.store.reactions import look
+from nurture.store.tasks import anything_to_tell
+
+_WAITS = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
+_SENDING: ColumnElement[str] = literal_column(f"'{MessageStatus.SENDING.value}'")
+
+
+def anything_due(connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta) -> bool:
+    """Whether rows say that this stage has work now. Enrolling and chores are no row's: they go by the clock.
+
+    A lease is over `grace` after it ended.
+    """
+    match stage:
+        case "react":
+            pending = look(connection)
+            return pending.events or pending.leads
+        case "advance":
+            return _enrollment_due(connection, now)
+        case "deliver":
+            return _message_due(connection, now) or _message_left_behind(connection, now - grace)
+        case "post":
+            return bool(due_channels(connection, now=now))
+        case "hand_over":
+            return due_anywhere(connection, now=now) or anything_to_tell(connection, reps, now=now)
+        case _:
+            return False
+
+
+def _enrollment_due(connection: Connection, now: datetime) -> bool:
+    e = t.enrollment.c
+    due = select(e.id).where(e.status == EnrollmentStatus.ACTIVE.value, e.due_at <= now)
+    return connection.scalar(due.limit(1)) is not None
+
+
+def _message_due(connection: Connection, now: datetime) -> bool:
+    m = t.message.c
+    due = select(m.id).where(_WAITS, m.not_before <= now, may_go_out(t.message))
+    return connection.scalar(due.limit(1)) is not None
+
+
+def _message_left_behind(connection: Connection, ended_before: datetime) -> bool:
+    m = t.message.c
+    over = select(m.id).where(m.status == _SENDING, m.lease_until < ended_before)
+    if connection.scalar(over.limit(1)) is not None:
+        return True
+    gone = absent(connection, owners_sending(connection))
+    undotted = select(m.id).where(m.status == _SENDING, m.lease_owner.in_(gone), m.dotted_at.is_(None))
+    return bool(gone) and connection.scalar(undotted.limit(1)) is not None

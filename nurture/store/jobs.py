@@ -1,0 +1,57 @@
+"""PgQueuer's own tables on PostgreSQL: made and upgraded as PgQueuer itself does it, asked by us, kept small.
+
+Only these tables are asked by the database's clock, because PgQueuer writes them by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from importlib.metadata import version
+
+from sqlalchemy import Connection, text
+
+from nurture.store.database import Database
+
+KEEP_LOG = timedelta(minutes=10)
+
+
+def tables_are_current(connection: Connection) -> bool:
+    """Whether PgQueuer's tables are there, as the installed release wants them: it is written on one of them."""
+    told = connection.scalar(text("SELECT obj_description(to_regclass('pgqueuer'), 'pg_class')"))
+    return bool(told == _release())
+
+
+def make_tables(database: Database) -> None:
+    """Make PgQueuer's tables, or bring them up to the installed release. The caller holds the schema lock."""
+    asyncio.run(_converge(database.asyncpg_url))
+
+
+async def _converge(url: str) -> None:
+    import asyncpg
+    from pgqueuer import AsyncpgDriver, Queries
+
+    connection = await asyncpg.connect(url)
+    try:
+        await Queries(AsyncpgDriver(connection)).apply_upgrade()
+        await connection.execute(f"COMMENT ON TABLE pgqueuer IS '{_release()}'")
+    finally:
+        await connection.close()
+
+
+def _release() -> str:
+    return f"pgqueuer {version('pgqueuer')}"
+
+
+def done_within(connection: Connection, stage: str, span: timedelta) -> bool:
+    """Whether any host has finished a job of this stage so lately."""
+    statement = text(
+        "SELECT EXISTS (SELECT 1 FROM pgqueuer_log"
+        " WHERE created > now() - :span AND entrypoint = :stage AND status = 'successful')"
+    )
+    return bool(connection.scalar(statement, {"span": span, "stage": stage}))
+
+
+def prune_log(connection: Connection) -> None:
+    """Forget what PgQueuer has logged of jobs that are long done."""
+    connection.execute(text("DELETE FROM pgqueuer_log WHERE created < now() - :span"), {"span": KEEP_LOG})
