@@ -61,8 +61,9 @@ bench: setup ## what things cost, as ratios to their limits (sending needs smtp-
 	$(BIN)/python -m bench.segments
 	$(BIN)/python -m bench.send
 
-chaos: setup ## SIGKILL while it sends; NURTURE_CHAOS_KILLS, _LEADS and _SEED say how often, how much, and which luck
-	$(BIN)/pytest --numprocesses 0 --verbose tests/chaos $(ARGS)
+chaos: setup ## faults of every kind while it sends, on both databases; NURTURE_CHAOS_FAULTS, _LEADS and _SEED say how much
+	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-10000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-100} \
+	  $(BIN)/pytest --numprocesses 0 -rP --verbose tests/chaos $(ARGS)
 
 soak: setup ## a million lead-days through the real stages, the promises checked after each day; ARGS="--leads 500 --days 20"
 	$(BIN)/python -m soak $(ARGS)

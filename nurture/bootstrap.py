@@ -17,7 +17,7 @@ import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -461,6 +461,16 @@ def _calendar(settings: Settings) -> Calendar:
     return Calendar(settings.holidays.extra, settings.workspace.country)
 
 
+class _StandardError:
+    """Whatever standard error is when a line is written. One that is closed, or full, keeps no mail from going."""
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError, ValueError):
+            print(message, file=sys.stderr, flush=True)  # noqa: T201  this is where lines go
+
+    log = debug = info = warn = warning = error = critical = fatal = exception = msg
+
+
 def prepare_logging() -> None:
     """Structured lines on standard error: one JSON document each, or colours on a terminal. No addresses in them."""
     terminal = sys.stderr.isatty()
@@ -471,7 +481,7 @@ def prepare_logging() -> None:
             structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _StandardError(),
     )
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # the engine itself tells of what ends its worker

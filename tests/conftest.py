@@ -21,13 +21,12 @@ DATA = Path(__file__).parent / "data"
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On several processors the tests of a file stay together, but for chunks of one; what is slow goes first."""
+    """On several processors the tests of a file stay together; what is slow goes first, each by itself."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if config.pluginmanager.hasplugin("xdist"):
         for item in items:
-            drawn = getattr(item, "callspec", None)
-            chunk = drawn.params.get("chunk") if drawn is not None else None
-            item.add_marker(pytest.mark.xdist_group(f"{item.path}:{chunk}"))
+            is_slow = item.get_closest_marker("slow") is not None
+            item.add_marker(pytest.mark.xdist_group(item.name if is_slow else str(item.path)))
 
 
 @pytest.fixture(scope="session")

@@ -86,6 +86,7 @@ def test_each_kind_has_tests_for_its_dates_branches_and_exits(kind: str) -> None
     assert {"exit", "completed"} <= ends or kind == "re-engage"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [new_workspace, copy_workspace], ids=["init", "acceptance"])
 def test_in_another_workspace_and_under_another_name_it_is_clean_and_green(make, tmp_path: Path) -> None:
     root = make(tmp_path / "workspace")
@@ -197,6 +198,7 @@ def all_edits(kind: str, text: str) -> Iterator[tuple[str, str]]:
                 yield f"{what} {match[0].strip()}", text[: match.start()] + change(match) + text[match.end() :]
 
 
+@pytest.mark.slow
 def test_any_change_of_the_library_is_seen(tmp_path: Path) -> None:
     """Each edit is played with the tests beside it, of which one at least must tell."""
     roots = {kind: bare_workspace(tmp_path / kind) for kind in KINDS}

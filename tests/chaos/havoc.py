@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,12 +23,15 @@ from pathlib import Path
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
+from nurture.authoring.workspace import load_workspace
+from nurture.bootstrap import build_stages, open_installation
 from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.migrate import upgrade
 from tests.chaos.mortal import POINTS
 from tests.receiving import Receiving, receiving
 
+SECRET = "a secret for this test alone"
 PAST = timedelta(minutes=10)
 AT_MOST_S = 900
 CONFIG = """
@@ -217,7 +220,13 @@ class Havoc:
     def _edit(self) -> None:
         """The cadence changes, and everybody begins again from the top."""
         self.edits += 1
+        log = self.root / "daemon.log"
+        before = log.read_text().count("files_taken_up")
         (self.root / "cadences" / "everybody.yaml").write_text(CADENCE.format(edits=self.edits))
+        with _patience(10) as waiting:
+            while log.read_text().count("files_taken_up") == before and next(waiting):
+                self._move_time()
+        time.sleep(2.5)  # until they are looked at again
 
     def _cut_off(self) -> None:
         """The database drops every connection; or somebody locks it for longer than anybody waits."""
@@ -239,7 +248,7 @@ class Havoc:
     def _start(self, fault: str = "") -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
-            "NURTURE_SECRET_KEY": "a secret for this test alone",
+            "NURTURE_SECRET_KEY": SECRET,
             "NURTURE_FAULT": fault,
             "NURTURE_WITHOUT": self.plan.without,
         }
@@ -386,7 +395,16 @@ def make_workspace(root: Path, plan: Plan, port: int) -> Database:
     ]
     with database.transaction() as connection:
         connection.execute(insert(t.lead), rows)
+    _enroll(root)
     return database
+
+
+def _enroll(root: Path) -> None:
+    """Everybody is under way when the first daemon starts; which looks for new leads only now and then."""
+    os.environ["NURTURE_SECRET_KEY"] = SECRET
+    installation = open_installation(root)
+    build_stages(installation, load_workspace(root), sole_worker=False).enroll()
+    installation.database.close()
 
 
 def _drop_the_unique_key(database: Database) -> None:
@@ -417,6 +435,3 @@ def _patience(seconds: float) -> Iterator[Iterator[bool]]:
             yield False
 
     yield waiting()
-
-
-Wreak = Callable[[Path, Plan], Verdict]

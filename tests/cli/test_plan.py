@@ -20,7 +20,9 @@ RUNNER = CliRunner()
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    return make_root(tmp_path / "workspace", tour=TOUR)
+    made = make_root(tmp_path / "workspace", tour=TOUR)
+    (made / "nurture.db").unlink()
+    return made
 
 
 def under_way(root: Path, *names: str) -> None:

@@ -324,7 +324,9 @@ def test_letters_with_the_same_links_share_a_digest(tmp_path: Path) -> None:
         {"to_address": "zoe@example.com\r\nBcc: x@y"},
         {"to_address": "zoe@example.com>, <x@y.example"},
         {"to_address": "zo\u202ee@example.com"},
-        {"to_address": "zoé@example.com"},
+        {"to_address": "zoé\u00ad@example.com"},
+        {"to_address": "zoé é@example.com"},
+        {"to_address": "é" * 130 + "@example.com"},
         {"to_address": "=?utf-8?q?a?=@example.com"},
         {"from_address": "anna"},
         {"reply_to": "a b@example.com"},
@@ -347,6 +349,12 @@ def test_a_domain_of_other_letters_is_written_in_ascii(tmp_path: Path) -> None:
     assert parsed(composed(tmp_path, mjml("x"), to_address="zoe@exämple.com"))["To"] == "zoe@xn--exmple-cua.com"
 
 
+def test_letters_beyond_ascii_before_the_at_sign_stand_as_they_are(tmp_path: Path) -> None:
+    letter = composed(tmp_path, mjml("x"), to_address="zoé@exämple.com", to_name="Zoé")
+    assert "\r\nTo: =?utf-8?b?Wm/DqQ==?= <zoé@xn--exmple-cua.com>\r\n".encode() in letter.wire
+    assert letter.wire.replace("zoé".encode(), b"").isascii()
+
+
 def test_a_plain_letter_has_the_same_care_for_its_headers() -> None:
     letter = compose_plain(
         PlainRequest(
@@ -362,7 +370,7 @@ def test_a_plain_letter_has_the_same_care_for_its_headers() -> None:
         )
     )
     message = parsed(letter)
-    assert message["Subject"] == "Hot: =?utf-8?q?a=0D=0ABcc=3A_x=40y?= Bcc: x@y"
+    assert message["Subject"] == "Hot: = ?utf-8?q?a=0D=0ABcc=3A_x=40y?= Bcc: x@y", "a line break is hidden in it"
     assert message["To"] == "Ben Okafor <ben@acme.example>"
     assert message["Auto-Submitted"] == "auto-generated"
     assert "Bcc" not in message

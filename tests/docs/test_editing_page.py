@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from nurture.authoring.workspace import load_workspace
@@ -381,19 +382,20 @@ def test_a_change_that_is_tried_on_two(stories: Quarries) -> None:
 # --- before, and with a mistake
 
 
-def test_a_file_with_a_mistake_changes_nothing(stories: Quarries, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_with_a_mistake_changes_nothing(stories: Quarries) -> None:
     play = stories.lived()
     root = play.installation.root
     watch = FileWatch(root, lambda: play.stages.use(load_workspace(root)))
     (root / "cadences" / "tour.yaml").write_text(cadence(TOUR).replace("3 days", "3 dayz"))
-    watch.look()
-    logged = capsys.readouterr().out
-    assert "files_not_taken_up" in logged
+    with capture_logs() as logged:
+        watch.look()
+    assert "files_not_taken_up" in str(logged)
     assert "cadences/tour.yaml:13:11: error: wait '3 dayz'" in logged
     assert still_get(play) == told(STEPS_THAT_CHANGE[0])
     (root / "cadences" / "tour.yaml").write_text(cadence(TOUR))
-    watch.look()
-    assert "files_taken_up" in capsys.readouterr().out
+    with capture_logs() as logged:
+        watch.look()
+    assert "files_taken_up" in str(logged)
 
 
 def test_a_plan_before_it(stories: Quarries, monkeypatch: pytest.MonkeyPatch) -> None:

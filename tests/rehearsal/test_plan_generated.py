@@ -45,6 +45,7 @@ def quarry(request: pytest.FixtureRequest) -> Iterator[Quarry]:
         made.installation.database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_what_a_plan_says_is_what_happens(chunk: int, quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nurture.pipeline.deliver.AGAIN_S", 0.001)  # nobody else brings mail meanwhile

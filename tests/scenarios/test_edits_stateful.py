@@ -340,6 +340,7 @@ class Run:
         return min(later, default=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_nothing_is_sent_twice_and_nobody_hangs(chunk: int, quarry: Quarry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nurture.pipeline.deliver.AGAIN_S", 0.001)  # nobody else brings mail meanwhile
