@@ -42,8 +42,8 @@ SOURCE = "simulation"
 ROUNDS = 100
 """Rounds of the stages at one moment, at most; each follows what the one before made due."""
 CHUNK = 500
-MAINTAIN_EVERY = timedelta(days=1)
-"""Experiments learn slowly; the daemon looks at them more often than a forecast has to."""
+MAINTAIN_EVERY = timedelta(hours=1)
+"""Experiments learn slowly, and so do senders wear out; the daemon looks more often than a forecast has to."""
 _EVENTS = {
     Deed.VISIT: EventName.PAGE_VIEWED,
     Deed.DEMO: EventName.DEMO_REQUESTED,

@@ -89,6 +89,8 @@ class Plan:
     kinds: Sequence[str] = FAULTS
     points: Sequence[str] = POINTS
     without: str = ""
+    goes_on: bool = False
+    """Also when every message is decided."""
     pace: float = 0.01
     drop: float = 0.01
     defer: float = 0.02
@@ -143,7 +145,7 @@ class Havoc:
 
     def wreak(self) -> Verdict:
         try:
-            while sum(self.done.values()) < self.plan.faults and not self.finished():
+            while sum(self.done.values()) < self.plan.faults and (self.plan.goes_on or not self.finished()):
                 self._keep_up()
                 self._one_fault()
                 self._move_time()

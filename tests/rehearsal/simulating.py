@@ -52,7 +52,10 @@ class Scripted:
         return address.startswith("dead")
 
     def acts(self, mail: Mail) -> Iterator[Act]:
-        for deed, after in HABITS[mail.address.partition("-")[0]]:
+        habit, _, zone = mail.address.partition("@")[0].partition("-")
+        if habit == "angry" and zone not in ("berlin", "kolkata"):
+            return  # a third complaint would stop the sender
+        for deed, after in HABITS[habit]:
             if deed is not Deed.CLICK or mail.links:
                 path = "/pricing" if deed is Deed.VISIT else ""
                 yield Act(at=mail.sent_at + after, deed=deed, message_id=mail.message_id, path=path)
