@@ -18,6 +18,7 @@ from nurture.domain.message import ReplyClass
 from nurture.domain.problem import Problem
 
 MAX_REPLY_BYTES = 32_768
+LEAVE_WITHIN_S = 2.0
 # between the brackets of MAIL and RCPT: nothing that could end them or the line, and a domain in ASCII
 _PATH = re.compile("[!-;=?A-~\u00a1-\ud7ff\ue000-\U0010ffff]+@[A-Za-z0-9.-]+\\Z")
 
@@ -58,6 +59,7 @@ class Conversation(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
+        self._gone = asyncio.Event()
         self._lost: str | None = None
 
     # --- what a caller says
@@ -94,10 +96,15 @@ class Conversation(asyncio.Protocol):
         return read_reply(code, text)
 
     async def quit(self) -> None:
-        """Leave politely; a server that does not answer is left all the same."""
+        """Leave politely, and let TLS end; a server that does not answer is left all the same."""
         if self._lost is None and not self.transport.is_closing():
             self.transport.write(b"QUIT\r\n")
         self.transport.close()
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN_S):
+                await self._gone.wait()
+        except TimeoutError:
+            self.transport.abort()
 
     def abort(self) -> None:
         """Close the link without another byte."""
@@ -218,6 +225,7 @@ class Conversation(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end(f"link lost: {exc}" if exc else "the server closed the link")
+        self._gone.set()
 
     def pause_writing(self) -> None:
         self._writable.clear()

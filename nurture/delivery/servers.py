@@ -74,18 +74,22 @@ class Server:
             use_tls=address.security == "tls",
             start_tls=address.security == "starttls",
             tls_context=self._context() if address.security != "none" else None,
-            username=address.username,
-            password=address.password,
             timeout=30,
         )
+        transport = None
         try:
             await client.connect()
+            transport = client.transport
+            if address.username is not None:
+                await client.login(address.username, address.password or "")
             if client.is_ehlo_or_helo_needed:
                 await client.ehlo()
             transport = client.transport
-            if not isinstance(transport, asyncio.Transport) and transport is None:
+            if transport is None:
                 raise LinkLost("the server closed the link")
         except (aiosmtplib.SMTPException, OSError, LinkLost, ValueError) as error:
+            if isinstance(transport, asyncio.Transport):
+                transport.abort()  # nothing was said of any message, so TLS need not be ended politely
             client.close()
             raise ServerUnavailable(f"{address.host}:{address.port}: {_one_line(error)}") from error
         conversation = Conversation(

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from nurture.authoring.workspace import Workspace
@@ -20,9 +20,11 @@ from nurture.pipeline.maintain import maintain
 from nurture.pipeline.post import PostEquipment, Poster, PostReport
 from nurture.pipeline.react import ReactReport, react
 from nurture.pipeline.rules import Rules
+from nurture.pipeline.turning import wake_turned
 from nurture.store.database import Database
 from nurture.store.segments import Asking
 
+TURN_EVERY = timedelta(hours=1)
 QUIET_AFTER = 100
 """Rounds of one `--once` pass at most; each round follows what the one before made due."""
 
@@ -68,6 +70,7 @@ class Stages:
         self._tokens = tokens
         self._clock = clock
         self._rng = rng
+        self._turned_at: datetime | None = None
         self.deliverer = deliverer(equipment(workspace))
         self.poster = poster(channels(workspace))
         self._put_in_force(workspace, rules(workspace))
@@ -128,6 +131,7 @@ class Stages:
         )
 
     def maintain(self) -> None:
+        self._wake_turned()
         maintain(
             database=self._database,
             cadences=self.workspace.cadences,
@@ -142,6 +146,13 @@ class Stages:
             carry: Callable[[], Awaitable[Any]] = getattr(self, name)
             return carry
         return lambda: asyncio.to_thread(getattr(self, name))
+
+    def _wake_turned(self) -> None:
+        """Every hour: what counts days or fades is in no hurry."""
+        now = self._clock()
+        if self._turned_at is None or now >= self._turned_at + TURN_EVERY:
+            wake_turned(database=self._database, rules=self.rules, now=now)
+            self._turned_at = now
 
     async def once(self) -> PassReport:
         """Everything that is due now: round after round, until a round finds nothing left to do."""

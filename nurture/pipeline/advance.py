@@ -60,8 +60,6 @@ from nurture.store.events import wake_enrollments
 BATCH = 500
 ENTER_AGAIN = timedelta(hours=1)
 """How soon a step that enrolls knocks again at a cadence that takes no more for now."""
-LOOK_AGAIN = timedelta(hours=1)
-"""How soon to ask again for an exit, a goal or a wait's condition that time alone may make true."""
 MOST_ROUNDS = 1000
 """Steps that one enrollment takes in one transaction, at most; what is left is due at once, in the next."""
 
@@ -186,7 +184,6 @@ class _Batch:
                 self._exit_behind(walker, facts)
                 continue
             walker.ends_at = _next_end(facts, walker.row.lead_consent_until)
-            walker.turns = self.gathering.turns_with_time(walker)
             match decide(facts):
                 case Send(step=email):
                     sending.append((walker, email))
@@ -258,8 +255,6 @@ class _Batch:
             self._settle(walker, due_at=None if later.code is Reason.PAUSED else later.until, blocked_by=Reason.PAUSED)
             return
         due_at = later.until if walker.ends_at is None else min(later.until, walker.ends_at)
-        if walker.turns:
-            due_at = min(due_at, self.now + LOOK_AGAIN)
         self._settle(walker, due_at=due_at, blocked_by=later.code)
 
     def _settle(self, walker: Walker, *, due_at: datetime | None, blocked_by: Reason | None = None) -> None:

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from nurture.domain.cadence import AccountRules, Cadence, Email, Task, WaitFor
+from nurture.domain.cadence import AccountRules, Cadence, Email, Task
 from nurture.domain.conditions import parse_condition
-from nurture.domain.conditions.tree import turns_with_time
 from nurture.domain.decide import Facts, conditions_of, date_fields_of
 from nurture.domain.enrollment import ExitReason
 from nurture.domain.timing import zone_of
@@ -51,7 +50,6 @@ class Gathering:
         self._exits: dict[int, ExitReason] = {}
         self._holds: dict[int, tuple[datetime, str]] = {}
         """enrollment id -> what holds it beside its lead's own hold: a colleague's, or that the reader is away."""
-        self._turning: dict[str, bool] = {}
         self._stopped: frozenset[str] = frozenset()
         self._stopped_versions: frozenset[str] = frozenset()
 
@@ -121,17 +119,6 @@ class Gathering:
         """The facts of each at its present step."""
         holds, dates, tasks = self._ask(moving), self._dates(moving), self._tasks(moving)
         return [(walker, self._facts(walker, holds[walker.row.id], dates, tasks)) for walker in moving]
-
-    def turns_with_time(self, walker: Walker) -> bool:
-        """Whether the conditions that are asked at its present step may turn though nothing happens."""
-        step = walker.current if isinstance(walker.current, WaitFor) else None
-        ever, since_enrollment = conditions_of(walker.cadence, step)
-        return any(self._turns(text) for text in (*ever, *since_enrollment))
-
-    def _turns(self, text: str) -> bool:
-        if text not in self._turning:
-            self._turning[text] = turns_with_time(parse_condition(text, self.rules.vocabulary).tree)
-        return self._turning[text]
 
     def _ask(self, moving: Sequence[Walker]) -> dict[int, frozenset[str]]:
         """Every condition of a group in one query each: enrollment id -> the conditions that hold."""

@@ -32,8 +32,6 @@ class Walker:
     """Paused behind another cadence: it takes no step, but its exits act."""
     beside: bool = False
     """Paused as well, but on its way to mail that waits for no other cadence."""
-    turns: bool = False
-    """Whether what may end it, or its wait, changes by the mere passing of time."""
     settled: bool = False
     decisions: list[NewDecision] = field(default_factory=list)
 

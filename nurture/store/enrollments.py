@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, update
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
@@ -116,6 +116,35 @@ def _with_lead() -> Select[Any]:
     return select(t.enrollment, *(lead[name].label(f"lead_{name}") for name in _LEAD_COLUMNS)).join(
         t.lead, lead.id == t.enrollment.c.lead_id
     )
+
+
+def versions_at_rest(connection: Connection, *, now: datetime) -> list[str]:
+    """The versions in which anybody waits."""
+    return list(connection.scalars(select(t.enrollment.c.version).where(*_at_rest(now)).distinct()))
+
+
+def at_rest(
+    connection: Connection, version: str, *, step: str | None, after: int, now: datetime, limit: int
+) -> list[int]:
+    """The ids above `after` of those who wait, in order; with `step` of those who stand there."""
+    e = t.enrollment.c
+    standing = [] if step is None else [e.step == step]
+    some = select(e.id).where(*_at_rest(now), e.version == version, e.id > after, *standing)
+    return list(connection.scalars(some.order_by(e.id).limit(limit)))
+
+
+def wake(connection: Connection, enrollment_ids: Sequence[int], *, now: datetime) -> int:
+    """Have `advance` look at these at once; how many of them still wait."""
+    e, woken = t.enrollment, 0
+    for start in range(0, len(enrollment_ids), CHUNK):
+        some = update(e).where(e.c.id.in_(enrollment_ids[start : start + CHUNK]), *_at_rest(now))
+        woken += connection.execute(some.values(due_at=now)).rowcount
+    return woken
+
+
+def _at_rest(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    e = t.enrollment.c
+    return e.status == EnrollmentStatus.ACTIVE.value, or_(e.due_at.is_(None), e.due_at > now)
 
 
 def put_off(connection: Connection, *, now: datetime, until: datetime) -> int | None:
