@@ -44,7 +44,8 @@ from nurture.engines.ticking import Engine
 from nurture.notify.carrier import Carrier, HttpCarrier
 from nurture.notify.channels import Channel, read_channels
 from nurture.notify.webhook import read_secret
-from nurture.pipeline.deliver import Deliverer, Equipment
+from nurture.pipeline.claimed import Equipment
+from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.outgoing import LetterWriter
 from nurture.pipeline.permits import Limits
 from nurture.pipeline.post import PostEquipment, Poster

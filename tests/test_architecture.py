@@ -25,6 +25,14 @@ KNOWS_DIALECTS = {
     HOUSE / "store" / "database.py": "the one file that knows what each database wants",
     HOUSE / "store" / "tables.py": "how SQLite keeps a moment, in the column's type",
     HOUSE / "inbound" / "scratch.py": "a scratch file of its own, not the store",
+    HOUSE / "store" / "jobs.py": "PgQueuer's tables are PostgreSQL's alone",
+    HOUSE / "store" / "presence.py": "and so are locks that end with a connection",
+    HOUSE / "engines" / "distributed.py": "and so is the engine that asks them",
+}
+
+ASKS_THE_DATABASES_CLOCK = {
+    HOUSE / "store" / "database.py": "to compare it with our own",
+    HOUSE / "store" / "jobs.py": "of PgQueuer's tables, which it writes by that clock",
 }
 
 ALLOWED_IN_DOMAIN = {
@@ -156,7 +164,7 @@ def test_time_and_chance_are_arguments() -> None:
 
 
 def test_no_clock_runs_in_sql() -> None:
-    assert broken_in(FILES, clocks_in_sql) == []
+    assert broken_in([path for path in FILES if path not in ASKS_THE_DATABASES_CLOCK], clocks_in_sql) == []
 
 
 def test_one_file_knows_dialects() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
 from nurture.pipeline.advance import AdvanceReport, advance
-from nurture.pipeline.deliver import Deliverer, DeliverReport, Equipment
+from nurture.pipeline.claimed import DeliverReport, Equipment
+from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.enroll import Admission, EnrollReport, enroll, take_up_cadences
 from nurture.pipeline.hand_over import HandOverReport, hand_over
 from nurture.pipeline.maintain import maintain

@@ -21,7 +21,6 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,14 +32,12 @@ from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.backoff import next_attempt
-from nurture.domain.clearance import HOLDS_BACK, Go, Never, NotNow, clear
+from nurture.domain.clearance import Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
+from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision, moved_along, why_never
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
-from nurture.pipeline.material import Material
-from nurture.pipeline.outgoing import LetterWriter, Outgoing, RenderFailed
-from nurture.pipeline.permits import Limits
-from nurture.pipeline.rules import Rules
+from nurture.pipeline.outgoing import Outgoing, RenderFailed
 from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
 from nurture.store.decisions import NewDecision, record_decisions
@@ -65,46 +62,11 @@ LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
-A_NIGHT = timedelta(hours=24)
 LOOK_AGAIN = timedelta(seconds=5)
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeliverReport:
-    sent: int = 0
-    deferred: int = 0
-    bounced: int = 0
-    failed: int = 0
-    canceled: int = 0
-    unknown: int = 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claimed:
-    """A message of this process's, for one attempt."""
-
-    row: Any
-    epoch: int
-    header: str
-    server: str
-    material: Material
-    expires_at: datetime | None
-    starts_at: datetime | None
-    """The moment that a rate deals it; None: any."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Equipment:
-    """What the files in force say of mail: who writes it, and over which servers it goes."""
-
-    letters: LetterWriter
-    servers: Mapping[str, Server]
-    rules: Rules
-    limits: Limits
 
 
 class Deliverer:
@@ -219,13 +181,13 @@ class Deliverer:
                     if row.blocked_by is not None:
                         blocks[row.id] = None
                 case NotNow(until=until, code=code):
-                    moments[row.id] = (until, _moved_along(row, until, code, now))
+                    moments[row.id] = (until, moved_along(row, until, code, now))
                     if row.blocked_by != code.value:  # told once, not at every look
                         blocks[row.id] = code.value
-                        decisions += _decision(row, code, now, {"until": until.isoformat()})
+                        decisions += decision(row, code, now, {"until": until.isoformat()})
                 case Never(code=code, why=why) as never:
                     over[(never.status, why)].append(row.id)
-                    decisions += _decision(row, code, now, _detail(why, waiting[row.id].expires_at, code))
+                    decisions += decision(row, code, now, why_never(why, waiting[row.id].expires_at, code))
         permits = self._limits.admit(
             connection,
             list(going.values()),
@@ -235,10 +197,10 @@ class Deliverer:
         )
         for row_id, (until, limit) in permits.barred.items():
             row = going.pop(row_id)
-            moments[row_id] = (until, _moved_along(row, until, Reason.LIMITED, now))
+            moments[row_id] = (until, moved_along(row, until, Reason.LIMITED, now))
             if row.blocked_by != Reason.LIMITED.value:
                 blocks[row_id] = Reason.LIMITED.value
-                decisions += _decision(row, Reason.LIMITED, now, {"limit": limit, "until": until.isoformat()})
+                decisions += decision(row, Reason.LIMITED, now, {"limit": limit, "until": until.isoformat()})
         for row_id in permits.left:
             going.pop(row_id)
         for (status, why), ids in over.items():
@@ -270,7 +232,7 @@ class Deliverer:
         with self._database.transaction() as connection:
             gone = absent(connection, owners_sending(connection, besides=self.owner))
             _, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead, gone=gone)
-            record_decisions(connection, [each for row in unknown for each in _decision(row, Reason.UNKNOWN, now, {})])
+            record_decisions(connection, [each for row in unknown for each in decision(row, Reason.UNKNOWN, now, {})])
         self._counts["unknown"] += len(unknown)
 
     # --- the pass
@@ -460,7 +422,7 @@ class Deliverer:
                 detail = {"why": outcome.reply}
             if outcome.not_before is not None:
                 detail["until"] = outcome.not_before.isoformat()
-            decisions += _decision(claimed.row, Reason(outcome.status.value), now, detail)
+            decisions += decision(claimed.row, Reason(outcome.status.value), now, detail)
             if outcome.status is MessageStatus.BOUNCED:
                 bounced.append((claimed.row, outcome.reply or ""))
         record_decisions(connection, decisions)
@@ -484,36 +446,3 @@ async def _all_done(queues: Iterable[asyncio.Queue[Claimed | None]], *, within: 
     for task in waiting:
         task.cancel()
     return not waiting
-
-
-def _moved_along(row: Any, until: datetime, code: Reason, now: datetime) -> datetime | None:
-    """A weekend, a hold or a pause is no time in which sending failed; a night is."""
-    give_up_at: datetime | None = row.give_up_at
-    if give_up_at is None:
-        return None
-    due_at: datetime = row.not_before
-    if code in HOLDS_BACK:
-        return give_up_at + (until - due_at)
-    return give_up_at + (until - now) if until - now > A_NIGHT else give_up_at
-
-
-def _detail(why: str, expires_at: datetime | None, code: Reason) -> dict[str, Any]:
-    if code is Reason.SKIPPED_EXPIRED and expires_at is not None:
-        return {"expired_at": expires_at.isoformat()}
-    return {"why": why}
-
-
-def _decision(row: Any, code: Reason, now: datetime, detail: dict[str, Any]) -> list[NewDecision]:
-    if row.lead_id is None:
-        return []
-    return [
-        NewDecision(
-            lead_id=row.lead_id,
-            enrollment_id=row.enrollment_id,
-            cadence=row.cadence,
-            step=row.step,
-            code=code,
-            at=now,
-            detail=detail,
-        )
-    ]
