@@ -39,7 +39,7 @@ $(READY): $(PACKAGES) pyproject.toml
 	@touch $@
 
 test: setup ## run the tests; ARGS="tests/domain -x" runs some of them
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## linters, types in strict mode, the import contract
 	$(BIN)/ruff check .

@@ -19,14 +19,10 @@ from nurture.store.database import Database
 DATA = Path(__file__).parent / "data"
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in the same hook
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On several processors the tests of a file stay together; what is slow goes first, each by itself."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            is_slow = item.get_closest_marker("slow") is not None
-            item.add_marker(pytest.mark.xdist_group(item.name if is_slow else str(item.path)))
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test go first: on several processors one that begins last would keep the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,9 @@ from functools import partial
 import asyncpg
 import structlog
 from pgqueuer import AsyncpgPoolDriver, Job, Queries, QueueManager
+from pgqueuer.errors import FailingListenerError
 from pgqueuer.types import QueueEntrypoint
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.engines.clock_check import ClockCheck
 from nurture.engines.stages import Stages
@@ -42,6 +44,8 @@ DEQUEUE_TIMEOUT = timedelta(seconds=1)
 BACK_OFF_S = (0.5, 1, 2, 4, 8)
 CONNECT_WITHIN_S, ANSWER_WITHIN_S = 5.0, 10.0
 CONNECTIONS = 4
+AWAY = (SQLAlchemyError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, FailingListenerError)
+"""How two drivers, the network and PgQueuer say that the database does not answer."""
 
 log = structlog.get_logger()
 
@@ -120,8 +124,10 @@ class Distributed:
         """Whatever keeps a look from being taken, the next tick looks again; told once."""
         try:
             await work()
-        except Exception as error:  # noqa: BLE001  two drivers and the network each have their own
+        except AWAY as error:
             self._tell_away(error)
+        except Exception:
+            log.exception("look_failed")
 
     # --- doing it
 
@@ -139,14 +145,18 @@ class Distributed:
                 ) as pool:
                     failures = 0
                     await self._serve(pool)
-            except Exception as error:  # noqa: BLE001  as above
+            except AWAY as error:
                 self._tell_away(error)
+            except Exception:
+                log.exception("worker_failed")
             pause = BACK_OFF_S[min(failures, len(BACK_OFF_S) - 1)]
             failures += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._draining.wait(), pause)
 
     async def _serve(self, pool: asyncpg.Pool) -> None:
+        if self._draining.is_set():
+            return
         worker = _Worker(Queries(AsyncpgPoolDriver(pool)))
         worker.free = lambda stage: self._clock_check.agreed and stage not in self._busy
         for stage in ONE_AT_A_TIME:

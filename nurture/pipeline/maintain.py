@@ -14,7 +14,7 @@ from nurture.domain.limits import REPUTATION_OVER, Reputation
 from nurture.store.cadences import in_force
 from nurture.store.database import Database
 from nurture.store.experiments import experiments_in, look, record
-from nurture.store.limits import judged_from, standing_of, warn_once
+from nurture.store.limits import any_harm, judged_from, standing_of, warn_once
 from nurture.store.pauses import pause, sender_scope
 from nurture.store.trials import judge
 
@@ -78,6 +78,9 @@ def judge_trials(*, database: Database, now: datetime) -> None:
 
 def judge_senders(*, database: Database, senders: Collection[str], now: datetime) -> None:
     """Stop the mail of a sender whose reputation is at stake, until a person lets it go on; warn before that."""
+    with database.reading() as connection:
+        if not any_harm(connection, since=now - REPUTATION_OVER):
+            return
     for sender in senders:
         with database.reading() as connection:
             since = max(now - REPUTATION_OVER, judged_from(connection, sender) or now - REPUTATION_OVER)

@@ -6,6 +6,7 @@ Only these tables are asked by the database's clock, because PgQueuer writes the
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from importlib.metadata import version
 
@@ -24,7 +25,8 @@ def tables_are_current(connection: Connection) -> bool:
 
 def make_tables(database: Database) -> None:
     """Make PgQueuer's tables, or bring them up to the installed release. The caller holds the schema lock."""
-    asyncio.run(_converge(database.asyncpg_url))
+    with ThreadPoolExecutor(1) as aside:  # this thread may have a loop running already
+        aside.submit(asyncio.run, _converge(database.asyncpg_url)).result()
 
 
 async def _converge(url: str) -> None:

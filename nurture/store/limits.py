@@ -68,6 +68,13 @@ def first_sent_at(connection: Connection, sender: str) -> datetime | None:
     return found
 
 
+def any_harm(connection: Connection, *, since: datetime) -> bool:
+    """Whether any bounce or complaint came since, of whosever mail: where none did, nobody need be judged."""
+    event = t.event.c
+    kinds = [EventName.BOUNCED.value, EventName.COMPLAINED.value]
+    return connection.scalar(select(event.id).where(event.kind.in_(kinds), event.at >= since).limit(1)) is not None
+
+
 def standing_of(connection: Connection, sender: str, *, since: datetime) -> Standing:
     """What came of the mail that a sender sent since."""
     m, event = t.message.c, t.event.c

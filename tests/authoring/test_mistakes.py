@@ -152,6 +152,8 @@ COPY = [
 ]  # fmt: skip
 
 SETTINGS = [
+    (CONFIG, "[senders.anna]", "[esp.a]\nprovider = \"ses\"\napi_key = \"env:KEY\"\n‸stream = \"x\"\n[senders.anna]", "'stream' means nothing to ses", "esp-stream"),
+    (CONFIG, "[senders.anna]", "[esp.a]\nprovider = \"brevo\"\napi_key = \"env:KEY\"\nurl = ‸\"http://api.example.com\"\n[senders.anna]", "url would carry the key in the clear", "esp-url"),
     (CONFIG, "name = \"Acme", "‸nam = \"Acme", "unknown key 'nam': did you mean 'name'?", "unknown-key"),
     (CONFIG, "name = \"Acme Analytics\"\n", "", "missing key 'name'", "missing-key"),
     (CONFIG, "\"http://127.0.0.1:8080\"", "‸\"127.0.0.1:8080\"", "is no web address", "value"),

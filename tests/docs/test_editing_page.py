@@ -390,7 +390,7 @@ def test_a_file_with_a_mistake_changes_nothing(stories: Quarries) -> None:
     with capture_logs() as logged:
         watch.look()
     assert "files_not_taken_up" in str(logged)
-    assert "cadences/tour.yaml:13:11: error: wait '3 dayz'" in logged
+    assert "cadences/tour.yaml:13:11: error: wait '3 dayz'" in logged[0]["problem"]
     assert still_get(play) == told(STEPS_THAT_CHANGE[0])
     (root / "cadences" / "tour.yaml").write_text(cadence(TOUR))
     with capture_logs() as logged:
@@ -406,12 +406,13 @@ def test_a_plan_before_it(stories: Quarries, monkeypatch: pytest.MonkeyPatch) ->
     assert [result.output] == blocks(PAGE, "Before the edit", "text")
 
 
-def test_a_comment_or_a_template_makes_no_version(stories: Quarries) -> None:
+def test_a_comment_or_a_template_makes_no_version(stories: Quarries, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the page says of versions: a mail is written when it goes, by the template of that moment."""
     play = stories.lived()
     template = play.installation.root / "templates" / "email" / "hello.mjml"
     before = template.read_text()
     template.write_text(before.replace("Hello,", "Moin,"))
+    monkeypatch.setattr(stories.quarry.library, "_recheck_seconds", 0)  # it looks at its files every second
     try:
         play.edit(tour=f"# In November.\n{cadence(TOUR)}")
         play.to_the_end()

@@ -1,0 +1,272 @@
+"""`nurture run` in several processes over one PostgreSQL: they share the work, and take up what another left.
+
+The daemons are real and live in real time; leases are ended by hand. The receiver's disk says what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select, text, update
+
+from nurture.bootstrap import build_engine, system_clock
+from nurture.engines.clock_check import ClockCheck
+from nurture.engines.ticking import Engine
+from nurture.store import tables as t
+from nurture.store.database import Database
+from nurture.store.jobs import tables_are_current
+from nurture.store.migrate import upgrade
+from nurture.store.presence import Presence, absent
+from tests.chaos.havoc import SECRET, Plan, make_workspace
+from tests.engine.world import HEAD, add_leads, in_a_loop, make_root, open_world, steps
+from tests.receiving import Receiving, receiving
+
+LEADS = 500
+PACE_S = 0.05
+PATIENCE_S = 60
+"""Only so that a test that fails comes to an end."""
+
+
+@dataclass
+class Hosts:
+    """Daemons over one database, and what reached the receiver."""
+
+    root: Path
+    database: Database
+    receiver: Receiving
+    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with (self.root / "daemon.log").open("ab") as log:
+            daemon = subprocess.Popen(
+                [sys.executable, "-c", "from nurture.cli.main import main; main()", "run", "--only", "work"],
+                cwd=self.root,
+                env={**os.environ, "NURTURE_SECRET_KEY": SECRET},
+                stderr=log,
+                stdout=log,
+            )
+        self.daemons.append(daemon)
+        return daemon
+
+    def statuses(self) -> Counter[str]:
+        m = t.message.c
+        with self.database.reading() as connection:
+            rows = connection.execute(select(m.status, func.count()).group_by(m.status))
+            return Counter({row[0]: row[1] for row in rows})
+
+    def rows_of(self, daemon: subprocess.Popen[bytes], *, status: str, dotted: bool | None = None) -> int:
+        m = t.message.c
+        his = [m.lease_owner.contains(f":{daemon.pid}:"), m.status == status]
+        if dotted is not None:
+            his.append(m.dotted_at.is_not(None) if dotted else m.dotted_at.is_(None))
+        with self.database.reading() as connection:
+            return connection.scalar(select(func.count()).where(*his)) or 0
+
+    def none_waits_for(self, daemon: subprocess.Popen[bytes]) -> bool:
+        """Whatever is not decided is under way elsewhere."""
+        return set(self.statuses()) <= {"sent", "sending"} and not self.rows_of(daemon, status="sending")
+
+    def have_sent(self, *daemons: subprocess.Popen[bytes]) -> bool:
+        return all(self.rows_of(daemon, status="sent") for daemon in daemons)
+
+    def end_leases(self) -> None:
+        """Time moved by hand: whatever is under way was left long ago."""
+        self.until(self._leases_ended)
+
+    def _leases_ended(self) -> bool:
+        past = datetime.now(UTC) - timedelta(minutes=10)  # noqa: TID251  the daemons under test live in real time
+        m = t.message
+        under_way = (m.c.status == "sending") & (m.c.lease_until > past)
+        free = select(m.c.id).where(under_way).with_for_update(skip_locked=True)  # who sleeps may hold rows for a while
+        with self.database.transaction() as connection:
+            connection.execute(update(m).where(m.c.id.in_(free)).values(lease_until=past))
+            return not connection.scalar(select(func.count()).where(under_way))
+
+    def log(self) -> str:
+        return (self.root / "daemon.log").read_text()
+
+    def until(self, what: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not what():
+            assert time.monotonic() < deadline, f"{self.statuses()}\n{self.log()[-3000:]}"
+            time.sleep(0.05)
+
+    def all_decided(self) -> bool:
+        counts = self.statuses()
+        return counts["sent"] + counts["unknown"] == LEADS
+
+    def stop(self, daemon: subprocess.Popen[bytes]) -> None:
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(timeout=PATIENCE_S) == 0, self.log()[-3000:]
+
+    def judge(self) -> None:
+        print(self.log())
+        """Nobody twice, nobody lost, and what arrived is known to have been sent, or may have been."""
+        m = t.message.c
+        with self.database.reading() as connection:
+            rows = connection.execute(select(m.message_id, m.status)).all()
+        arrived = Counter(str(each["message_id"]) for each in self.receiver.received())
+        assert len(rows) == LEADS
+        assert [name for name, count in arrived.items() if count > 1] == []
+        assert [row.message_id for row in rows if row.status == "sent" and not arrived[row.message_id]] == []
+        assert arrived.keys() <= {row.message_id for row in rows if row.status in ("sent", "unknown")}
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, postgres_url: str) -> Iterator[Hosts]:
+    root = tmp_path / "workspace"
+    root.mkdir()
+    with receiving(tmp_path / "mail", "--pace", str(PACE_S)) as receiver:
+        plan = Plan(leads=LEADS, faults=0, workers=2, seed=1, url=postgres_url)
+        found = Hosts(root, make_workspace(root, plan, receiver.port), receiver)
+        try:
+            yield found
+        finally:
+            for daemon in found.daemons:
+                daemon.kill()
+                daemon.wait()
+            found.database.close()
+
+
+def test_two_share_the_sends_and_what_a_killed_one_had_is_taken_up_before_its_lease_ends(hosts: Hosts) -> None:
+    killed, other = hosts.start(), hosts.start()
+    hosts.until(lambda: hosts.have_sent(killed, other))
+    hosts.until(lambda: hosts.rows_of(killed, status="sending", dotted=False) > 0)
+    killed.kill()
+    killed.wait()
+    # its leases run on for two minutes; only what may have a dot waits for their end
+    hosts.until(lambda: not hosts.rows_of(killed, status="sending", dotted=False) and hosts.none_waits_for(other))
+    assert hosts.rows_of(killed, status="sending", dotted=True) == LEADS - hosts.statuses()["sent"]
+    hosts.end_leases()
+    hosts.until(hosts.all_decided)
+    hosts.stop(other)
+    hosts.judge()
+
+
+def test_one_that_slept_past_its_leases_says_nothing_more_about_them(hosts: Hosts) -> None:
+    sleeper, other = hosts.start(), hosts.start()
+    hosts.until(lambda: hosts.have_sent(sleeper, other))
+    sleeper.send_signal(signal.SIGSTOP)
+    hosts.until(lambda: hosts.none_waits_for(other))
+    had = hosts.rows_of(sleeper, status="sending")
+    hosts.end_leases()
+    hosts.until(hosts.all_decided)
+    assert had
+    sleeper.send_signal(signal.SIGCONT)
+    hosts.stop(sleeper)
+    hosts.stop(other)
+    hosts.judge()
+
+
+def test_a_database_that_drops_everybody_ends_no_daemon_and_is_told_once(hosts: Hosts) -> None:
+    daemons = [hosts.start(), hosts.start()]
+    hosts.until(lambda: hosts.have_sent(*daemons))
+    with hosts.database.transaction() as connection:
+        others = "datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+    hosts.until(lambda: hosts.statuses()["queued"] == 0 and hosts.statuses()["deferred"] == 0)
+    hosts.until(lambda: all(hosts.log().count(said) <= 2 for said in ("database_away", "database_back")))
+    hosts.until(lambda: not any(hosts.rows_of(daemon, status="sending", dotted=False) for daemon in daemons))
+    hosts.end_leases()  # of the few whose mark the database did not confirm
+    hosts.until(hosts.all_decided)
+    assert [daemon.poll() for daemon in daemons] == [None, None]
+    assert hosts.log().count("database_away") <= 2
+    for daemon in daemons:
+        hosts.stop(daemon)
+    hosts.judge()
+
+
+def test_one_that_is_told_to_stop_finishes_what_it_began(hosts: Hosts) -> None:
+    daemon = hosts.start()
+    hosts.until(lambda: hosts.have_sent(daemon))
+    hosts.stop(daemon)
+    counts = hosts.statuses()
+    assert set(counts) <= {"sent", "queued", "deferred"}
+    assert counts["sent"] == len(hosts.receiver.received()) < LEADS
+    with hosts.database.reading() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM pgqueuer WHERE status = 'picked'")) == 0
+
+
+# --- parts
+
+
+def test_a_worker_whose_clock_is_wrong_claims_nothing(tmp_path: Path, postgres_url: str) -> None:
+    empty(postgres_url).close()
+    root = make_root(tmp_path / "workspace", url=postgres_url, tour=HEAD + steps("mail:a"))
+    right, wrong = (open_world(root, clock=clock, sole_worker=False) for clock in (system_clock, an_hour_ahead))
+    names = [f"lead{number}" for number in range(40)]
+    add_leads(right.database, *names)
+    right.stages.enroll()
+
+    async def both() -> None:
+        engines: list[Engine] = [
+            build_engine(world.installation, world.stages, reload=lambda: None) for world in (wrong, right)
+        ]
+        engines[0].start()
+        await asyncio.sleep(3)  # alone with the work, it leaves it
+        assert wrong.rows(t.message, "id") == []
+        engines[1].start()
+        deadline = time.monotonic() + PATIENCE_S
+        while len(right.hop.arrived) < len(names) and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        for engine in engines:
+            await engine.drain()
+
+    in_a_loop(both)
+    assert sorted(right.hop.arrived) == sorted((name, "a") for name in names)
+    assert wrong.hop.arrived == []
+    for world in (right, wrong):
+        world.database.close()
+
+
+def an_hour_ahead() -> datetime:
+    return system_clock() + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(("seconds", "agrees"), [(0, True), (8, True), (-8, True), (12, False), (-12, False)])
+def test_clocks_agree_within_ten_seconds(postgres_database: Database, seconds: int, agrees: bool) -> None:
+    check = ClockCheck(postgres_database, lambda: system_clock() + timedelta(seconds=seconds))
+    assert check.agrees() is check.agreed is agrees
+
+
+def test_an_owner_is_seen_until_its_connection_ends(postgres_database: Database) -> None:
+    here, there = Presence(postgres_database, "here:1"), Presence(postgres_database, "there:2")
+    here.keep()
+    there.keep()
+    there.keep()
+    there.end()
+    with postgres_database.reading() as connection:
+        assert absent(connection, ["here:1", "there:2"]) == ["there:2"]
+
+
+def test_the_queues_tables_come_with_the_schema_and_come_back(postgres_url: str) -> None:
+    database = empty(postgres_url)
+    upgrade(database)
+    with database.transaction() as connection:
+        assert tables_are_current(connection)
+        connection.execute(text("COMMENT ON TABLE pgqueuer IS 'of an older release'"))
+        connection.execute(text("ALTER TABLE pgqueuer DROP COLUMN slot"))
+    upgrade(database)
+    with database.reading() as connection:
+        assert tables_are_current(connection)
+        assert connection.execute(text("SELECT slot FROM pgqueuer")).all() == []
+    database.close()
+
+
+def empty(url: str) -> Database:
+    database = Database(url)
+    with database.transaction() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return database
