@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 # Each worker of the tests starts a PostgreSQL of its own; one that DATABASE_URL names can't be shared.
-WORKERS ?= $(if $(DATABASE_URL),0,2)
+WORKERS ?= $(if $(DATABASE_URL),0,3)
 
 .SHELLFLAGS := -euc
 .DEFAULT_GOAL := help

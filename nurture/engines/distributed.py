@@ -138,7 +138,7 @@ class Distributed:
             try:
                 async with asyncpg.create_pool(
                     self._database.asyncpg_url,
-                    min_size=1,
+                    min_size=0,
                     max_size=CONNECTIONS,
                     timeout=CONNECT_WITHIN_S,
                     command_timeout=ANSWER_WITHIN_S,
@@ -207,4 +207,11 @@ class Distributed:
     def _tell_away(self, error: BaseException) -> None:
         if not self._away and not self._draining.is_set():
             self._away = True
-            log.error("database_away", error=in_a_line(error), what="looking again until it answers")
+            log.error("database_away", error=in_a_line(_root(error)), what="looking again until it answers")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What began it: PgQueuer's clearing up after a lost connection fails as well, and hides it."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error

@@ -60,6 +60,7 @@ from nurture.store.presence import Presence, absent
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
+TAKE_UP_EVERY_S = 5.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
@@ -252,7 +253,9 @@ class Deliverer:
             for name, server in self._servers.items()
             for _ in range(server.address.connections)
         ]
-        renewing = asyncio.create_task(self._renew())
+        beside = [asyncio.create_task(self._renew())]
+        if not self._sole_worker:
+            beside.append(asyncio.create_task(self._take_up_what_others_left()))
         feeding = asyncio.create_task(self._feed(first, queues))
         try:
             await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
@@ -261,7 +264,7 @@ class Deliverer:
                     queues[name].put_nowait(None)
             await asyncio.gather(*workers)
         finally:
-            for task in (feeding, renewing, *workers):
+            for task in (feeding, *beside, *workers):
                 task.cancel()
             await commits.close()
             self._held.clear()  # what could not be decided is left to its lease
@@ -287,6 +290,16 @@ class Deliverer:
                 await asyncio.to_thread(self._renew_rows, rows, lease)
             except SQLAlchemyError as error:
                 log.error("leases_not_renewed", error=type(error).__name__)
+
+    async def _take_up_what_others_left(self) -> None:
+        """A pass may last for hours; another worker's death is noticed meanwhile."""
+        while True:
+            await asyncio.sleep(TAKE_UP_EVERY_S)
+            try:
+                if self.may_claim():
+                    await asyncio.to_thread(self._end_leases)
+            except SQLAlchemyError as error:
+                log.error("leases_not_taken_up", error=type(error).__name__)
 
     def _renew_rows(self, rows: list[int], lease: Lease) -> None:
         self._presence.keep()

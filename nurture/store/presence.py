@@ -32,16 +32,23 @@ class Presence:
         """Be seen from now on, or again where the connection was lost. Raises DBAPIError: the database is away."""
         if self._database.is_sqlite:
             return
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+            except DBAPIError:
+                self.end()
+        if self._connection is None:
+            self._connection = self._hold()
+
+    def _hold(self) -> Connection:
+        connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        connection.detach()  # it is nobody else's until it ends
         try:
-            if self._connection is None:
-                engine = self._database.engine
-                self._connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                self._connection.detach()  # it is nobody else's until it ends
-                self._connection.exec_driver_sql(f"SELECT pg_advisory_lock({NAMES}, {self._number})")
-            self._connection.exec_driver_sql("SELECT 1")
+            connection.exec_driver_sql(f"SELECT pg_advisory_lock({NAMES}, {self._number})")
         except DBAPIError:
-            self.end()
+            connection.close()
             raise
+        return connection
 
     def end(self) -> None:
         connection, self._connection = self._connection, None

@@ -14,8 +14,8 @@ import pytest
 from tests.chaos.havoc import FAULTS, Plan, wreak_havoc
 from tests.chaos.mortal import GUARDS, without_guard
 
-LEADS = int(os.environ.get("NURTURE_CHAOS_LEADS", "500"))
-FAULTS_EACH = int(os.environ.get("NURTURE_CHAOS_FAULTS", "8"))
+LEADS = int(os.environ.get("NURTURE_CHAOS_LEADS", "300"))
+FAULTS_EACH = int(os.environ.get("NURTURE_CHAOS_FAULTS", "5"))
 SEED = int(os.environ.get("NURTURE_CHAOS_SEED", "20261124"))
 ALL_GUARDS = "NURTURE_CHAOS_LEADS" in os.environ
 CAUGHT_BY = {

@@ -35,7 +35,7 @@ from tests.content.test_dkim import pem, record
 from tests.content.writing import library, mjml, request
 from tests.engine.world import HEAD, MONDAY, make_root, open_world, steps
 
-CASES = int(os.environ.get("NURTURE_HOSTILE_CASES", "2000"))
+CASES = int(os.environ.get("NURTURE_HOSTILE_CASES", "1000"))
 SENDER = "anna@acme.example"
 KEY = generate_private_key(65537, 2048)
 SIGNED_EVERY = 50
