@@ -38,6 +38,11 @@ PACE_S = 0.1
 PATIENCE_S = 60
 """Only so that a test that fails comes to an end."""
 
+OPEN_FOR_LONG = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND state LIKE 'idle in%' AND state_change < clock_timestamp() - interval '0.05 s'
+"""
+
 
 @dataclass
 class Hosts:
@@ -96,6 +101,16 @@ class Hosts:
         """One for each connection to the receiver, at most."""
         counts = self.statuses()
         return counts["queued"] + counts["deferred"] == 0 and counts["sending"] <= 8 * len(self.daemons)
+
+    def falls_asleep(self, daemon: subprocess.Popen[bytes]) -> bool:
+        """But not in a transaction, whose rows others would wait for until the server ends it."""
+        daemon.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        with self.database.reading() as connection:
+            if not connection.scalar(text(OPEN_FOR_LONG)):
+                return True
+        daemon.send_signal(signal.SIGCONT)
+        return False
 
     def end_leases(self) -> None:
         """Time moved by hand: whatever is under way was left long ago."""
@@ -177,7 +192,7 @@ def test_what_a_killed_one_had_is_taken_up_before_its_leases_end_and_who_is_told
 @pytest.mark.slow
 def test_one_that_slept_past_its_leases_says_nothing_more_about_them(hosts: Hosts) -> None:
     sleeper, other = hosts.start(2)
-    sleeper.send_signal(signal.SIGSTOP)
+    hosts.until(lambda: hosts.falls_asleep(sleeper))
     hosts.until(lambda: hosts.none_waits_for(other))
     had = hosts.rows_of(sleeper, status="sending")
     hosts.end_leases()
