@@ -17,7 +17,7 @@ from nurture.store import tables as t
 from nurture.store.database import Database
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 
-LEADS = 200
+LEADS = 120
 CADENCES = ("one", "two", "three")
 
 

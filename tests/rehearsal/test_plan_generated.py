@@ -1,6 +1,6 @@
 """Cadences, lives and edits that are drawn: what a plan says is what happens, lead by lead, on both databases.
 
-`NURTURE_PLAN_EDITS` says how many edits (60, a sixth of them on PostgreSQL), `NURTURE_PLAN_SEED` where they begin.
+`NURTURE_PLAN_EDITS` says how many edits (36, a sixth of them on PostgreSQL), `NURTURE_PLAN_SEED` where they begin.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.scenarios.edit_grammar import random_edit
 from tests.scenarios.edit_world import Quarry
 from tests.scenarios.test_edits_stateful import BEN, NAMES, Run
 
-EDITS = int(os.environ.get("NURTURE_PLAN_EDITS", "60"))
+EDITS = int(os.environ.get("NURTURE_PLAN_EDITS", "36"))
 FIRST_SEED = int(os.environ.get("NURTURE_PLAN_SEED", "0"))
 CHUNKS = 6
 PEOPLE = tuple(f"lead{number}" for number in range(8))

@@ -1,6 +1,6 @@
 """Cadences are drawn, lead people along, and are edited, killed and edited again; what is promised of edits holds.
 
-`NURTURE_EDIT_RUNS` says how many runs (40), `NURTURE_EDIT_SEED` where they begin. A failure prints its seed and what
+`NURTURE_EDIT_RUNS` says how many runs (30), `NURTURE_EDIT_SEED` where they begin. A failure prints its seed and what
 was done.
 """
 
@@ -36,7 +36,7 @@ from tests.engine.world import MONDAY, add_leads, make_root
 from tests.scenarios.edit_grammar import File, random_edit, random_file
 from tests.scenarios.edit_world import Mortal, Quarry
 
-RUNS = int(os.environ.get("NURTURE_EDIT_RUNS", "40"))
+RUNS = int(os.environ.get("NURTURE_EDIT_RUNS", "30"))
 FIRST_SEED = int(os.environ.get("NURTURE_EDIT_SEED", "0"))
 ACTIONS = 25
 CHUNKS = 10

@@ -28,7 +28,7 @@ from tests.condition_reference import Person, Reference, Run, World
 CASES = int(os.environ.get("NURTURE_CONDITION_CASES", "200"))
 CHUNKS = 4
 """The cases are as many tests, so that several processes may share them."""
-LEADS = 40
+LEADS = 30
 CASES_A_POPULATION = 1_000
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
