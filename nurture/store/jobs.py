@@ -11,8 +11,9 @@ from datetime import timedelta
 from importlib.metadata import version
 
 from sqlalchemy import Connection, text
+from sqlalchemy.engine import make_url
 
-from nurture.store.database import Database
+from nurture.store.database import Database, DatabaseUnavailable
 
 KEEP_LOG = timedelta(minutes=10)
 
@@ -24,7 +25,10 @@ def tables_are_current(connection: Connection) -> bool:
 
 
 def make_tables(database: Database) -> None:
-    """Make PgQueuer's tables, or bring them up to the installed release. The caller holds the schema lock."""
+    """Make PgQueuer's tables, or bring them up to the installed release. The caller holds the schema lock.
+
+    Raises DatabaseUnavailable: asyncpg does not get there.
+    """
     with ThreadPoolExecutor(1) as aside:  # this thread may have a loop running already
         aside.submit(asyncio.run, _converge(database.asyncpg_url)).result()
 
@@ -33,7 +37,11 @@ async def _converge(url: str) -> None:
     import asyncpg
     from pgqueuer import AsyncpgDriver, Queries
 
-    connection = await asyncpg.connect(url)
+    try:
+        connection = await asyncpg.connect(url)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        named = make_url(url).render_as_string()
+        raise DatabaseUnavailable(f"database {named}, as asyncpg reads it: {' '.join(str(error).split())}") from None
     try:
         await Queries(AsyncpgDriver(connection)).apply_upgrade()
         await connection.execute(f"COMMENT ON TABLE pgqueuer IS '{_release()}'")

@@ -20,13 +20,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, func, select, text, update
+from sqlalchemy.engine import make_url
 
 from nurture.bootstrap import build_engine, system_clock
 from nurture.engines.clock_check import ClockCheck
 from nurture.engines.ticking import Engine
 from nurture.store import tables as t
-from nurture.store.database import Database
-from nurture.store.jobs import tables_are_current
+from nurture.store.database import Database, DatabaseUnavailable
+from nurture.store.jobs import make_tables, tables_are_current
 from nurture.store.migrate import upgrade
 from nurture.store.presence import Presence, absent
 from tests.chaos.havoc import SECRET, Plan, make_workspace
@@ -338,6 +339,14 @@ def test_the_queues_tables_come_with_the_schema_and_come_back(postgres_url: str)
         assert tables_are_current(connection)
         assert connection.execute(text("SELECT slot FROM pgqueuer")).all() == []
     database.close()
+
+
+def test_an_address_that_one_of_the_two_drivers_cannot_read_is_told(postgres_url: str) -> None:
+    empty(postgres_url).close()
+    strict = {"sslmode": "verify-full", "sslrootcert": "/nowhere/authority.pem"}
+    url = make_url(postgres_url).update_query_dict(strict).render_as_string(hide_password=False)
+    with pytest.raises(DatabaseUnavailable, match="as asyncpg reads it"):
+        make_tables(Database(url))
 
 
 def empty(url: str) -> Database:
