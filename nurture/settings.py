@@ -323,10 +323,15 @@ def read_settings(root: Path) -> tuple[Settings | None, Document | None, list[Fi
     return (None if has_errors(findings) else settings), document, sorted(findings)
 
 
-def load_settings(root: Path) -> Settings:
-    """As `read_settings`, for those who cannot go on without: raises Problem with every mistake, a line each."""
+def require_config(root: Path) -> None:
+    """Raises Problem where there is no workspace."""
     if not (root / CONFIG).is_file():
         raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+
+
+def load_settings(root: Path) -> Settings:
+    """As `read_settings`, for those who cannot go on without: raises Problem with every mistake, a line each."""
+    require_config(root)
     settings, _, findings = read_settings(root)
     if settings is None:
         raise Problem("\n".join(str(finding) for finding in findings if finding.level == "error"))

@@ -14,11 +14,11 @@ from nurture.authoring.render_checks import check_messages, check_rendering
 from nurture.authoring.rivals import rivals
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
-from nurture.authoring.workspace import Compiled, Workspace, compile_sources, load_workspace
+from nurture.authoring.workspace import Compiled, Workspace, compile_sources
 from nurture.content.templates import TemplateLibrary
-from nurture.documents.finding import Finding
+from nurture.documents.finding import Finding, has_errors
 from nurture.domain.problem import Problem
-from nurture.settings import CONFIG
+from nurture.settings import require_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,10 @@ class CheckReport:
 
 def load_sound_workspace(root: Path) -> Workspace:
     """As `load_workspace`, for those who send: nothing that `check` calls an error is taken up. Raises Problem."""
-    workspace = load_workspace(root)
-    errors = [str(finding) for finding in check_workspace(root).findings if finding.level == "error"]
-    if errors:
-        raise Problem("\n".join(errors))
+    compiled = _read(root)
+    findings = compiled.findings if has_errors(compiled.findings) else findings_of(compiled, library_of(compiled))
+    if (workspace := compiled.workspace) is None or has_errors(findings):
+        raise Problem("\n".join(str(each) for each in sorted(set(findings)) if each.level == "error"))
     return workspace
 
 
@@ -56,15 +56,18 @@ Ask = Callable[[tuple[Finding, ...], Compiled], tuple[Finding, ...]]
 
 def check_workspace(root: Path, ask: Ask | None = None) -> CheckReport:
     """Every mistake in the workspace at `root`. Raises Problem where there is no workspace."""
-    if not (root / CONFIG).is_file():
-        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
-    compiled = compile_sources(read_sources(root))
+    compiled = _read(root)
     sources, findings = compiled.sources, findings_of(compiled, library_of(compiled))
     return CheckReport(
         findings=ask(findings, compiled) if ask is not None else findings,
         cadences=len(sources.cadences),
         templates=len(sources.names.templates),
     )
+
+
+def _read(root: Path) -> Compiled:
+    require_config(root)
+    return compile_sources(read_sources(root))
 
 
 def findings_of(compiled: Compiled, library: TemplateLibrary) -> tuple[Finding, ...]:

@@ -20,7 +20,7 @@ from nurture.documents.finding import has_errors
 from nurture.documents.nearest import suggest
 from nurture.domain.mailbox import read_mailbox
 from nurture.domain.problem import Problem
-from nurture.settings import CONFIG, Settings
+from nurture.settings import CONFIG, Settings, require_config
 
 KINDS = ("welcome", "lead-magnet", "webinar", "trial", "re-engage", "recycle")
 SITE, TOPIC, FORM = "https://www.lumen.example", "product", "guide"
@@ -47,8 +47,7 @@ def write_new_cadence(root: Path, *, kind: str, name: str) -> NewFiles:
         raise Problem(f"unknown kind '{kind[:40]}'{suggest(kind, KINDS)}")
     if not _NAME.fullmatch(name):
         raise Problem(f"'{name[:60]}' is no name of a cadence: use up to 60 of a to z, 0 to 9, '_' and '-'")
-    if not (root / CONFIG).is_file():
-        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+    require_config(root)
     cadence, tests = f"{CADENCES}/{name}.yaml", f"{CADENCES}/{name}.test.yaml"
     for path in (cadence, tests):
         if (root / path).exists():

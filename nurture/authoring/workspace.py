@@ -37,7 +37,7 @@ from nurture.domain.conditions import Vocabulary
 from nurture.domain.forms import Form, Offer
 from nurture.domain.lifecycle import Lifecycle
 from nurture.domain.problem import Problem
-from nurture.settings import CONFIG, Settings
+from nurture.settings import Settings, require_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +98,7 @@ def read_workspace(root: Path) -> tuple[Workspace | None, list[Finding]]:
 
 def load_workspace(root: Path) -> Workspace:
     """The workspace, or Problem with every error, a line each."""
-    if not (root / CONFIG).is_file():
-        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+    require_config(root)
     workspace, findings = read_workspace(root)
     if workspace is None:
         raise Problem("\n".join(str(finding) for finding in findings if finding.level == "error"))

@@ -11,8 +11,7 @@ from nurture.store.segments import Asking
 
 def asking(installation: Installation, files: Workspace) -> Asking:
     """Now, with scores as the lifecycle reckons them."""
-    engagement = files.lifecycle.engagement
-    return Asking(now=installation.clock(), half_life=engagement.half_life, engagement_cap=engagement.cap)
+    return Asking.by(files.lifecycle.engagement, now=installation.clock())
 
 
 def read_where(text: str, files: Workspace) -> Condition:

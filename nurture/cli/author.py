@@ -69,8 +69,7 @@ def _ask(findings: tuple[Finding, ...], compiled: Compiled) -> tuple[Finding, ..
     settings = compiled.sources.settings
     if settings is None:
         return findings
-    engagement = compiled.lifecycle.engagement
-    asking = Asking(now=system_clock(), half_life=engagement.half_life, engagement_cap=engagement.cap)
+    asking = Asking.by(compiled.lifecycle.engagement, now=system_clock())
     try:
         with as_it_is(settings, compiled.sources.root) as database:
             if database is None:

@@ -25,7 +25,7 @@ from nurture.rehearsal.copying import as_it_is
 from nurture.rehearsal.edits import Change, Edit
 from nurture.rehearsal.plan import CadencePlan, Group, TakeUp, make_plan
 from nurture.rehearsal.transport import InMemoryServer
-from nurture.settings import CONFIG
+from nurture.settings import require_config
 from nurture.store.database import Database
 
 STEPS_TOLD = 12
@@ -89,8 +89,7 @@ class _Rehearsed(Rehearsed):
 
 def _read(root: Path, *, as_json: bool) -> Workspace:
     """The files, as `check` reads them; their mistakes are told as `check` tells them, and end the command."""
-    if not (root / CONFIG).is_file():
-        raise Problem(f"no {CONFIG} in {root.absolute()}: change to a workspace, or make one with `nurture init DIR`")
+    require_config(root)
     compiled = compile_sources(read_sources(root))
     findings = findings_of(compiled, library_of(compiled))
     if compiled.workspace is None or has_errors(list(findings)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,5 +41,5 @@ def _one_line(text: str) -> str:
     return seen if len(seen) <= LONGEST else f"{seen[: LONGEST // 2]}…{seen[1 - LONGEST // 2 :]}"
 
 
-def has_errors(findings: list[Finding]) -> bool:
+def has_errors(findings: Iterable[Finding]) -> bool:
     return any(finding.level == "error" for finding in findings)

@@ -61,7 +61,7 @@ from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.domain.spans import say_span
 from nurture.domain.task import OPEN
-from nurture.domain.timing import caps_free_at, end_of_wait, moment_of, next_opening, next_weekday_time, shift
+from nurture.domain.timing import caps_free_at, days_off, end_of_wait, moment_of, next_opening, next_weekday_time, shift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +70,8 @@ class Facts:
 
     `since_at`: when the step before was done (really sent, or skipped). `floor_at`: until when something other than
     the cadence held this step (a pause, a sales hold, a cap), from which lateness counts; a wait that was over
-    meanwhile is done then. `holds`: the conditions
-    of this step, the goal and the exit that are true now. `sends`: this lead's marketing sends within the longest cap.
+    meanwhile is done then. `holds`: the conditions of this step, the goal and the exit that are true now. `sends`: this
+    lead's marketing sends within the longest cap.
     """
 
     cadence: Cadence
@@ -246,7 +246,7 @@ def goal_deadline(facts: Facts) -> datetime | None:
     within = facts.cadence.goal_within
     if within is None:
         return None
-    return end_of_wait(within, facts.enrolled_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+    return end_of_wait(within, facts.enrolled_at, zone=facts.zone, is_holiday=_business(facts))
 
 
 def decide(facts: Facts) -> Decision:
@@ -453,19 +453,15 @@ def window_zone(window: Window, *, lead: ZoneInfo, workspace: ZoneInfo) -> ZoneI
 
 
 def _end_of(span: Span, facts: Facts) -> datetime:
-    return end_of_wait(span, facts.since_at, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+    return end_of_wait(span, facts.since_at, zone=facts.zone, is_holiday=_business(facts))
 
 
 def _shifted(moment: datetime, by: Shift, facts: Facts) -> datetime:
-    return shift(moment, by, zone=facts.zone, is_holiday=_business(facts, facts.cadence.window))
+    return shift(moment, by, zone=facts.zone, is_holiday=_business(facts))
 
 
-def _business(facts: Facts, window: Window) -> Callable[[date], bool]:
-    return facts.is_holiday if window.holidays == "lead" else _never
-
-
-def _never(_: date) -> bool:
-    return False
+def _business(facts: Facts) -> Callable[[date], bool]:
+    return days_off(facts.cadence.window, facts.is_holiday)
 
 
 def _latest(first: datetime, second: datetime | None) -> datetime:

@@ -68,6 +68,15 @@ def _end_of_gap(wall: datetime, zone: ZoneInfo) -> datetime:
     return datetime.fromtimestamp(after, UTC)
 
 
+def days_off(window: Window, is_holiday: IsHoliday) -> IsHoliday:
+    """What of these holidays counts for waits in business days: all or none, as the cadence's window says."""
+    return is_holiday if window.holidays == "lead" else _no_day
+
+
+def _no_day(_: date) -> bool:
+    return False
+
+
 def next_opening(window: Window, moment: datetime, *, zone: ZoneInfo, is_holiday: IsHoliday) -> datetime | None:
     """`moment` itself when it lies inside the window, else the window's next opening.
 

@@ -23,7 +23,6 @@ from nurture.pipeline.react import ReactReport, react
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.turning import wake_turned
 from nurture.store.database import Database
-from nurture.store.segments import Asking
 
 TURN_EVERY = timedelta(hours=1)
 QUIET_AFTER = 100
@@ -88,20 +87,16 @@ class Stages:
             database=self._database,
             cadences=workspace.cadences,
             vocabulary=workspace.vocabulary,
-            asking=self._asking(rules),
+            asking=rules.asking(self._clock()),
         )
         self.workspace, self.rules = workspace, rules
-
-    def _asking(self, rules: Rules | None = None) -> Asking:
-        rules = rules or self.rules
-        return Asking(now=self._clock(), half_life=rules.half_life, engagement_cap=rules.engagement_cap)
 
     def enroll(self) -> EnrollReport:
         return self._enroll(at_once=self.workspace.settings.limits.enroll_at_once)
 
     def _enroll(self, *, at_once: int | None) -> EnrollReport:
         admission = Admission(vocabulary=self.workspace.vocabulary, arm_key=self.rules.arm_key, at_once=at_once)
-        return enroll(database=self._database, admission=admission, asking=self._asking())
+        return enroll(database=self._database, admission=admission, asking=self.rules.asking(self._clock()))
 
     def advance(self) -> AdvanceReport:
         return advance(database=self._database, rules=self.rules, now=self._clock())

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -28,12 +27,11 @@ from nurture.domain.cadence import (
     Untag,
     Webhook,
 )
-from nurture.domain.conditions import Vocabulary
 from nurture.domain.problem import Problem
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import MoveKind, Stage, is_forward
-from nurture.domain.timing import end_of_wait
-from nurture.pipeline.rules import Say
+from nurture.domain.timing import days_off, end_of_wait
+from nurture.pipeline.rules import Rules
 from nurture.pipeline.walker import Walker
 from nurture.store.alerts import raise_alert
 from nurture.store.cadences import current_cadences
@@ -42,7 +40,6 @@ from nurture.store.lead_facts import lead_views
 from nurture.store.leads import set_fields, tag_leads, untag_leads
 from nurture.store.pauses import is_stopped, paused_scopes
 from nurture.store.posts import NewPost, queue_posts
-from nurture.store.segments import Asking
 from nurture.store.stages import move_stage
 from nurture.store.suppressions import COLD, suppress_all
 from nurture.store.tasks import NewTask, open_tasks
@@ -56,14 +53,8 @@ class Deeds:
     """What a batch's steps have done so far."""
 
     connection: Connection
-    say: Say
-    workspace_zone: ZoneInfo
-    arm_key: bytes
+    rules: Rules
     now: datetime
-    asking: Asking
-    vocabulary: Vocabulary
-    holidays_of: Callable[[str | None], Callable[[date], bool]]
-    """Of a country."""
     changed: set[int] = field(default_factory=set)
     """Leads of which something changed that other enrollments may wait for."""
     entered: set[int] = field(default_factory=set)
@@ -158,9 +149,8 @@ class Deeds:
         """In the company's own time; business days heed holidays where the cadence does."""
         if step.due is None:
             return None
-        heeds = walker.cadence.window.holidays == "lead"
-        is_holiday = self.holidays_of(walker.row.lead_country) if heeds else _never
-        return end_of_wait(step.due, self.now, zone=self.workspace_zone, is_holiday=is_holiday)
+        is_holiday = days_off(walker.cadence.window, self.rules.calendar.is_holiday(walker.row.lead_country))
+        return end_of_wait(step.due, self.now, zone=self.rules.workspace_zone, is_holiday=is_holiday)
 
     def _webhook(self, doings: Sequence[Doing]) -> None:
         views = lead_views(self.connection, [walker.row.lead_id for walker, _ in doings])
@@ -194,7 +184,8 @@ class Deeds:
                 for walker in walkers:
                     walker.note(Reason.ENROLLED_IN, self.now, {"cadence": name, "why": "it takes nobody now"})
                 continue
-            may = may_enter(self.connection, cadence, _leads(walkers), asking=self.asking, vocabulary=self.vocabulary)
+            asking, vocabulary = self.rules.asking(self.now), self.rules.vocabulary
+            may = may_enter(self.connection, cadence, _leads(walkers), asking=asking, vocabulary=vocabulary)
             entrants = self._admitted(cadence, [Entrant(lead_id=each) for each in sorted(may)])
             waiting = may - {each.lead_id for each in entrants}
             entered = enter(
@@ -203,7 +194,7 @@ class Deeds:
                 version=version,
                 cadence=cadence,
                 now=self.now,
-                arm_key=self.arm_key,
+                arm_key=self.rules.arm_key,
                 arranged=False,
             )
             new = {lead_id for _, lead_id in entered.made}
@@ -232,7 +223,7 @@ class Deeds:
         said = []
         for walker, step in doings:
             try:
-                text = self.say(of(step), {"lead": views.get(walker.row.lead_id, {})})
+                text = self.rules.say(of(step), {"lead": views.get(walker.row.lead_id, {})})
             except RenderProblem as error:
                 walker.note(Reason.FAILED, self.now, {"why": str(error)})
                 continue
@@ -270,7 +261,3 @@ def _said(fields: Mapping[str, str | None]) -> str:
 
 def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date | datetime) else value
-
-
-def _never(_: date) -> bool:
-    return False

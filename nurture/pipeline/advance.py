@@ -149,16 +149,7 @@ class _Batch:
         self.placings: list[Placing] = []
         self.leaving: dict[str | None, list[int]] = defaultdict(list)
         self.counts: Counter[str] = Counter()
-        self.deeds = Deeds(
-            connection=connection,
-            say=rules.say,
-            workspace_zone=rules.workspace_zone,
-            arm_key=rules.arm_key,
-            now=now,
-            asking=self.gathering.asking,
-            vocabulary=rules.vocabulary,
-            holidays_of=rules.calendar.is_holiday,
-        )
+        self.deeds = Deeds(connection=connection, rules=rules, now=now)
 
     def claim(self, limit: int) -> int:
         """Returns how many were due."""
@@ -272,10 +263,11 @@ class _Batch:
             self.counts["advanced"] += 1
 
     def _choose(self, choosing: Sequence[tuple[Walker, Choose]]) -> None:
-        moments = {walker.row.id: choice.since_at for walker, choice in choosing}
+        for walker, choice in choosing:
+            walker.since_at = choice.since_at
         for walker, step, (path, odds) in draw_paths(self.gathering, [(each, it.step) for each, it in choosing]):
             walker.note(Reason.VARIANT, self.now, {"arm": path, "odds": odds})
-            self._go_on(walker, step.paths[path].next, moments[walker.row.id])
+            self._go_on(walker, step.paths[path].next, walker.since_at)
 
     def _act(self, acting: Sequence[tuple[Walker, Act]]) -> None:
         self.deeds.do([(walker, act.step) for walker, act in acting])

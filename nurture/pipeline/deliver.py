@@ -157,17 +157,18 @@ class Deliverer:
         while not self._draining and self._next is None and self.may_claim():
             now = self._clock()
             with self._database.transaction() as connection:
-                full = self._limits.full_domains(connection)
+                busy = self._limits.under_way(connection)
+                full = self._limits.full(busy)
                 rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD, besides=full)
                 if not rows:
                     return []
-                claimed = self._take(connection, rows, now)
+                claimed = self._take(connection, rows, busy, now)
             if claimed:
                 self._held.update({each.row.id: each for each in claimed})
                 return claimed
         return []
 
-    def _take(self, connection: Connection, rows: Sequence[Any], now: datetime) -> list[Claimed]:
+    def _take(self, connection: Connection, rows: Sequence[Any], busy: Counter[str], now: datetime) -> list[Claimed]:
         self._letters.prepare(connection, rows)
         waiting = self._letters.waiting(connection, rows, self._rules, now)
         going: dict[int, Any] = {}
@@ -192,6 +193,7 @@ class Deliverer:
         permits = self._limits.admit(
             connection,
             list(going.values()),
+            busy=busy,
             server_of=self._letters.server_of,
             now=now,
             patiently=self._due_by is not None,

@@ -31,7 +31,7 @@ from nurture.store.enrollments import (
     versions_paused,
 )
 from nurture.store.pauses import is_stopped, paused_scopes, stopped_trials
-from nurture.store.segments import Asking, enrollments_meeting
+from nurture.store.segments import enrollments_meeting
 from nurture.store.tasks import task_statuses
 
 
@@ -42,7 +42,7 @@ class Gathering:
         self.connection = connection
         self.rules = rules
         self.now = now
-        self.asking = Asking(now=now, half_life=rules.half_life, engagement_cap=rules.engagement_cap)
+        self.asking = rules.asking(now)
         self.walkers: dict[int, Walker] = {}
         self.sends: dict[int, list[datetime]] = {}
         """lead id -> what takes a place in its frequency cap; grows as the batch queues mail."""
@@ -59,16 +59,11 @@ class Gathering:
         beside = self._beside(limit - len(active))
         due = [*active, *beside]
         behind = behind_them(self.connection, active, besides={row.id for row in beside})
-        rows = [*due, *behind]
-        cadences = load_versions(self.connection, {row.version for row in rows})
-        for row in rows:
-            self.walkers[row.id] = self._walker(row, cadences[row.version])
+        self.take([*due, *behind])
         for row in behind:
             self.walkers[row.id].behind = True
         for row in beside:
             self.walkers[row.id].beside = True
-        if rows:
-            self._gather(rows)
         return len(due)
 
     def _beside(self, limit: int) -> list[Any]:
@@ -108,7 +103,7 @@ class Gathering:
                 self._holds[enrollment_id] = (until, "out of office")
 
     def take(self, rows: Sequence[Any]) -> None:
-        """Rows that others locked, to be looked at and not moved."""
+        """These rows, and what is known of them."""
         cadences = load_versions(self.connection, {row.version for row in rows})
         for row in rows:
             self.walkers[row.id] = self._walker(row, cadences[row.version])

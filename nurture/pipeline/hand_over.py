@@ -104,8 +104,7 @@ class _Desk:
         self._now = now
         self._hours = DeskHours(lifecycle, settings, now)
         self.tasks = TaskDesk(settings, self._hours, now)
-        engagement = lifecycle.engagement
-        self._asking = Asking(now=now, half_life=engagement.half_life, engagement_cap=engagement.cap)
+        self._asking = Asking.by(lifecycle.engagement, now=now)
 
     def hand_out(self, connection: Connection, total: Counter[str]) -> int:
         """One batch; how many alerts were looked at."""

@@ -15,7 +15,7 @@ from nurture.domain.clearance import Waiting
 from nurture.domain.decide import A_MOMENT, Facts, exit_of, window_zone
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageKind
-from nurture.domain.timing import caps_free_at, next_opening, shift, zone_of
+from nurture.domain.timing import caps_free_at, days_off, next_opening, shift, zone_of
 from nurture.pipeline.gathering import Gathering
 from nurture.pipeline.rules import Rules
 from nurture.settings import Settings
@@ -132,8 +132,7 @@ class LastLook:
         for row, (cadence, step) in expiring:
             moment = dates.get((row.enrollment_id, step.expires.field)) if step.expires is not None else None
             if moment is not None and step.expires is not None:
-                on_holidays = cadence.window.holidays == "lead"
-                is_holiday = self._calendar.is_holiday(row.lead_country) if on_holidays else _never
+                is_holiday = days_off(cadence.window, self._calendar.is_holiday(row.lead_country))
                 found[row.id] = shift(moment, step.expires.offset, zone=zones[row.enrollment_id], is_holiday=is_holiday)
         return found
 
@@ -154,7 +153,3 @@ def _enrollments(connection: Connection, rows: Sequence[Any], rules: Rules, now:
 
 def _takes_a_place(row: Any) -> bool:
     return row.kind == MessageKind.STEP.value and row.transactional is None and row.resent_at is None
-
-
-def _never(_day: object) -> bool:
-    return False

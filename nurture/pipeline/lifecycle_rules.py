@@ -22,8 +22,7 @@ class LifecycleRules:
     def __init__(self, lifecycle: Lifecycle, vocabulary: Vocabulary, now: datetime) -> None:
         self.lifecycle = lifecycle
         self.now = now
-        engagement = lifecycle.engagement
-        self.asking = Asking(now=now, half_life=engagement.half_life, engagement_cap=engagement.cap)
+        self.asking = Asking.by(lifecycle.engagement, now=now)
         self.fit: list[tuple[FitRule, Condition]] = [
             (rule, parse_condition(rule.when, vocabulary)) for rule in lifecycle.fit
         ]

@@ -78,12 +78,13 @@ def judge_trials(*, database: Database, now: datetime) -> None:
 
 def judge_senders(*, database: Database, senders: Collection[str], now: datetime) -> None:
     """Stop the mail of a sender whose reputation is at stake, until a person lets it go on; warn before that."""
+    week_ago = now - REPUTATION_OVER
     with database.reading() as connection:
-        if not any_harm(connection, since=now - REPUTATION_OVER):
+        if not any_harm(connection, since=week_ago):
             return
     for sender in senders:
         with database.reading() as connection:
-            since = max(now - REPUTATION_OVER, judged_from(connection, sender) or now - REPUTATION_OVER)
+            since = max(week_ago, judged_from(connection, sender) or week_ago)
             standing = standing_of(connection, sender, since=since)
         if standing.reputation is Reputation.GOOD:
             continue

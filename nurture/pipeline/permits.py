@@ -55,12 +55,15 @@ class Limits:
             name for name, each in settings.senders.items() if each.daily is not None or each.warm_up is not None
         }
 
-    def full_domains(self, connection: Connection) -> list[str]:
-        """Recipient domains to which as many messages are under way as may be; locks their slots till the commit."""
+    def under_way(self, connection: Connection) -> Counter[str]:
+        """Messages under way to each domain whose connections are limited; locks their slots till the commit."""
         if not self._slots:
-            return []
+            return Counter()
         lock_allowances(connection, [f"slots:{domain}" for domain in self._slots])
-        busy = under_way_to(connection, self._slots)
+        return under_way_to(connection, self._slots)
+
+    def full(self, busy: Counter[str]) -> list[str]:
+        """The domains to which as many are under way as may be."""
         return sorted(domain for domain, most in self._slots.items() if busy[domain] >= most)
 
     def admit(
@@ -68,14 +71,15 @@ class Limits:
         connection: Connection,
         rows: Sequence[Any],
         *,
+        busy: Counter[str],
         server_of: Callable[[Any], str],
         now: datetime,
         patiently: bool,
     ) -> Permits:
-        """In the order of `rows`. `patiently`: messages are claimed however far off their moment is."""
+        """In the order of `rows`. `busy`: what is `under_way`; `patiently`: however far off a message's moment is."""
         permits = Permits()
         going = self._within_a_day(connection, rows, permits, now)
-        going = self._with_a_slot(connection, going, permits)
+        going = self._with_a_slot(going, busy, permits)
         self._pace(connection, going, permits, server_of, now, patiently=patiently)
         return permits
 
@@ -117,11 +121,8 @@ class Limits:
 
     # --- connections to a domain
 
-    def _with_a_slot(self, connection: Connection, rows: Sequence[Any], permits: Permits) -> list[Any]:
-        wanted = Counter(row.recipient_domain for row in rows if row.recipient_domain in self._slots)
-        if not wanted:
-            return list(rows)
-        busy = under_way_to(connection, wanted)
+    def _with_a_slot(self, rows: Sequence[Any], under_way: Counter[str], permits: Permits) -> list[Any]:
+        busy = under_way.copy()
         going = []
         for row in rows:
             most = self._slots.get(row.recipient_domain)

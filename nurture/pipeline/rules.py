@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from nurture.calendar import Calendar
 from nurture.domain.cadence import FrequencyCap
 from nurture.domain.conditions import Vocabulary
+from nurture.store.segments import Asking
 
 Say = Callable[[str, Mapping[str, Any]], str]
 
@@ -32,3 +33,7 @@ class Rules:
     default_sender: str
     rep_senders: Mapping[str, str]
     """rep -> the sender that `sender: owner` means for the leads it owns."""
+
+    def asking(self, now: datetime) -> Asking:
+        """How conditions are asked at this moment."""
+        return Asking(now=now, half_life=self.half_life, engagement_cap=self.engagement_cap)

@@ -17,7 +17,7 @@ from nurture.pipeline.rules import Rules
 from nurture.store.cadences import load_versions
 from nurture.store.database import Database
 from nurture.store.enrollments import at_rest, versions_at_rest, wake
-from nurture.store.segments import Asking, Since, enrollments_meeting
+from nurture.store.segments import Since, enrollments_meeting
 
 AT_ONCE = 5_000
 
@@ -33,7 +33,7 @@ class _Turn:
 
 def wake_turned(*, database: Database, rules: Rules, now: datetime) -> int:
     """Have `advance` look at whoever such a condition is true of now. Returns how many were woken."""
-    asking = Asking(now=now, half_life=rules.half_life, engagement_cap=rules.engagement_cap)
+    asking = rules.asking(now)
     with database.reading() as connection:
         versions = load_versions(connection, set(versions_at_rest(connection, now=now)))
     woken = 0

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, literal, literal_column, select, true
 
 from nurture.store import tables as t
+from nurture.store.outbox import IS_WAITING
 
 MINUTE = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,7 +20,6 @@ _NOW = bindparam("now", type_=t.enrollment.c.due_at.type)
 # Spelled as the partial indexes are, without bound values, or SQLite reads whole tables at every look.
 _e, _m, _a, _p, _task = t.enrollment.c, t.message.c, t.alert.c, t.post.c, t.task.c
 _ACTIVE = _e.status == literal_column("'active'")
-_WAITING = _m.status.in_([literal_column("'queued'"), literal_column("'deferred'")])
 _QUEUED = _p.status == literal_column("'queued'")
 _UNTOLD = (_task.status == literal_column("'open'")) & _task.told_at.is_(None)
 _RESCORED = (t.lead.c.rescore == true()) & (t.lead.c.stage != literal_column("'visitor'"))
@@ -35,14 +35,14 @@ _WORK = select(
     ),
     _any(_ACTIVE, _e.due_at <= _NOW).label("enrollments"),
     (_any(_a.due_at <= _NOW) | _any(_UNTOLD)).label("tellings"),
-    _any(_WAITING, _m.not_before <= _NOW).label("messages"),
+    _any(IS_WAITING, _m.not_before <= _NOW).label("messages"),
     _any(_QUEUED, _p.not_before <= _NOW).label("posts"),
 )
 _NEXT = tuple(
     select(func.min(column)).where(clause, column > _NOW)
     for column, clause in (
         (_e.due_at, _ACTIVE),
-        (_m.not_before, _WAITING),
+        (_m.not_before, IS_WAITING),
         (_a.due_at, true()),
         (_p.not_before, _QUEUED),
     )

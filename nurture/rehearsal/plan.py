@@ -215,8 +215,7 @@ class _Entering:
         self._connection = connection
         self._vocabulary = workspace.vocabulary
         self._at_once = workspace.settings.limits.enroll_at_once
-        engagement = workspace.lifecycle.engagement
-        self._asking = Asking(now=now, half_life=engagement.half_life, engagement_cap=engagement.cap)
+        self._asking = Asking.by(workspace.lifecycle.engagement, now=now)
         self._stopped = paused_scopes(connection)
         # those of removed cadences as well: one that comes back knows who was there before
         self._states = {row.cadence: row for row in connection.execute(select(t.cadence_state))}

@@ -8,17 +8,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, literal_column, select
 
 from nurture.domain.enrollment import EnrollmentStatus
-from nurture.domain.message import WAITING, MessageStatus
+from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
 from nurture.store.alerts import due_anywhere
-from nurture.store.outbox import owners_sending
+from nurture.store.outbox import IS_WAITING, owners_sending
 from nurture.store.pauses import may_go_out
 from nurture.store.posts import due_channels
 from nurture.store.presence import absent
 from nurture.store.reactions import look
 from nurture.store.tasks import anything_to_tell
 
-_WAITS = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
 _SENDING: ColumnElement[str] = literal_column(f"'{MessageStatus.SENDING.value}'")
 
 
@@ -51,7 +50,7 @@ def _enrollment_due(connection: Connection, now: datetime) -> bool:
 
 def _message_due(connection: Connection, now: datetime) -> bool:
     m = t.message.c
-    due = select(m.id).where(_WAITS, m.not_before <= now, may_go_out(t.message))
+    due = select(m.id).where(IS_WAITING, m.not_before <= now, may_go_out(t.message))
     return connection.scalar(due.limit(1)) is not None
 
 

@@ -27,6 +27,7 @@ from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, enroll_leads
 from nurture.store.experiments import lots_for
 from nurture.store.segments import TRIGGER, Asking, lead_clause, triggered_clause
+from nurture.store.suppressions import acts_on_lead
 
 CHUNK = 500
 Item = TypeVar("Item")
@@ -53,16 +54,11 @@ class Entered:
 
 def may_be_mailed(now: datetime) -> ColumnElement[bool]:
     """Consent in force, and no active suppression of the address or its domain."""
-    lead, s = t.lead.c, t.suppression.c
+    lead = t.lead.c
     return and_(
         lead.consented_at.is_not(None),
         or_(lead.consent_until.is_(None), lead.consent_until > now),
-        not_(
-            exists().where(
-                s.lifted_at.is_(None),
-                or_(s.address_key == lead.email_key, s.address_key == literal("@").concat(lead.email_domain)),
-            )
-        ),
+        not_(exists().where(acts_on_lead())),
     )
 
 
@@ -75,9 +71,8 @@ def gives_what_was_asked_for(cadence: Cadence) -> bool:
 def _may_be_answered() -> ColumnElement[bool]:
     """No suppression but one that the asking itself outdates."""
     lead, s = t.lead.c, t.suppression.c
-    acting = or_(s.address_key == lead.email_key, s.address_key == literal("@").concat(lead.email_domain))
     stands = or_(s.reason.in_(sorted(ABSOLUTE_SUPPRESSIONS)), s.at >= TRIGGER.c.at)
-    return and_(lead.email_key.is_not(None), not_(exists().where(s.lifted_at.is_(None), acting, stands)))
+    return and_(lead.email_key.is_not(None), not_(exists().where(acts_on_lead(), stands)))
 
 
 def candidates(

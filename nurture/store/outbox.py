@@ -22,7 +22,6 @@ from sqlalchemy import (
     bindparam,
     exists,
     func,
-    literal,
     literal_column,
     not_,
     or_,
@@ -32,23 +31,23 @@ from sqlalchemy import (
 )
 
 from nurture.domain.cadence import JUST_ASKED
+from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.message import WAITING, MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.lead_facts import LEAD_FIELDS
 from nurture.store.pauses import may_go_out
+from nurture.store.suppressions import acts_on_lead
 
 _WAITING = [status.value for status in WAITING]
 # Spelled as the partial index is, without bound values, or SQLite reads the whole table at every look.
-_IS_WAITING = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
-# Only these reasons keep the mail that a person just asked for (an opt-in, an offer) from them.
+IS_WAITING = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
 _JUST_ASKED = func.coalesce(t.message.c.transactional, "").in_(JUST_ASKED) & exists(
     select(1)
     .where(t.enrollment.c.id == t.message.c.enrollment_id, t.enrollment.c.event_id.is_not(None))
     .correlate(t.message)
 )
-_ABSOLUTE = ("complained", "erased", "bounced", "do_not_contact")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +90,7 @@ def due_messages(connection: Connection, *, now: datetime, limit: int, besides: 
     others = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
     statement = (
         _with_lead_and_enrollment()
-        .where(_IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)
+        .where(IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)
         .order_by(m.c.not_before, m.c.id)
         .limit(limit)
     )
@@ -242,14 +241,16 @@ def _claims(batch: Sequence[Dotted] | Sequence[Outcome]) -> ColumnElement[bool]:
 
 def _still_wanted(now: datetime) -> ColumnElement[bool]:
     """The reader has not left since the claim. Mail that a person just asked for bows to absolute reasons only."""
-    m, lead, s, e = t.message.c, t.lead, t.suppression.c, t.enrollment
+    m, lead, e = t.message.c, t.lead, t.enrollment
     suppressed = exists(
         select(1)
         .select_from(t.suppression.join(lead, lead.c.id == m.lead_id))
         .where(
-            s.lifted_at.is_(None),
-            or_(s.address_key == lead.c.email_key, s.address_key == literal("@").concat(lead.c.email_domain)),
-            or_(and_(m.kind == MessageKind.STEP.value, not_(_JUST_ASKED)), s.reason.in_(_ABSOLUTE)),
+            acts_on_lead(),
+            or_(
+                and_(m.kind == MessageKind.STEP.value, not_(_JUST_ASKED)),
+                t.suppression.c.reason.in_(sorted(ABSOLUTE_SUPPRESSIONS)),
+            ),
         )
         .correlate(t.message)
     )

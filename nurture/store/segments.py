@@ -34,6 +34,7 @@ from nurture.domain.conditions.tree import (
     Tree,
     fields_in,
 )
+from nurture.domain.lifecycle import Engagement
 from nurture.store import segment_events as events
 from nurture.store import segment_fields as fields
 from nurture.store import tables as t
@@ -51,6 +52,11 @@ class Asking:
     now: datetime
     half_life: timedelta
     engagement_cap: float
+
+    @classmethod
+    def by(cls, engagement: Engagement, *, now: datetime) -> Asking:
+        """As the lifecycle counts it."""
+        return cls(now=now, half_life=engagement.half_life, engagement_cap=engagement.cap)
 
 
 def lead_clause(condition: Condition, asking: Asking, *, ids: Sequence[int] | None = None) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, literal, select, update
+from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
 
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
@@ -53,6 +53,15 @@ def lift_cold(connection: Connection, signs: Mapping[str, datetime], *, now: dat
         )
         warm += [row.address_key for row in connection.execute(cold) if row.at <= signs[row.address_key]]
     _lift(connection, warm, now=now, note="gave a sign of life")
+
+
+def acts_on_lead() -> ColumnElement[bool]:
+    """True of a suppression that acts, and of a lead whose address or domain it names."""
+    s, lead = t.suppression.c, t.lead.c
+    return and_(
+        s.lifted_at.is_(None),
+        or_(s.address_key == lead.email_key, s.address_key == literal("@").concat(lead.email_domain)),
+    )
 
 
 def suppressed_among(connection: Connection, keys: Sequence[str]) -> dict[str, str]:

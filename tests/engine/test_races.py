@@ -181,7 +181,7 @@ def test_nobody_is_enrolled_in_a_version_that_is_no_longer_in_force(world: World
         before = in_force(connection)["one"]
     world.edit(one=HEAD + steps("wait: 4 days", "mail:a"))
     admission = Admission(vocabulary=world.stages.workspace.vocabulary, arm_key=b"", at_once=None)
-    assert _enroll_batch(world.database, before, admission, world.stages._asking()) is None
+    assert _enroll_batch(world.database, before, admission, world.stages.rules.asking(world.clock())) is None
     world.stages.enroll()
     current = version_of(world.stages.workspace.cadences["one"])
     with world.database.reading() as connection:
