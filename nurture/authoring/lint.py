@@ -32,7 +32,6 @@ NOT_ACTING: tuple[Path, ...] = (
     ("inbox",),
     ("hooks",),
     ("alerts", "*", "digest"),
-    ("sending", "hold_over"),
     ("consent",),
     ("retention",),
 )

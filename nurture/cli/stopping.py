@@ -11,9 +11,10 @@ from nurture.bootstrap import Installation, open_installation
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
 from nurture.documents.nearest import suggest
 from nurture.domain.problem import Problem
+from nurture.store.backlog import let_backlog_go
 from nurture.store.cadences import held_back, in_force
 from nurture.store.cadences import release as release_cadence
-from nurture.store.pauses import ALL, cadence_scope, pauses, sender_scope
+from nurture.store.pauses import ALL, backlogs, cadence_scope, pauses, sender_scope
 from nurture.store.pauses import pause as pause_scope
 from nurture.store.pauses import resume as resume_scope
 from nurture.store.trials import stopped, take_up_trial
@@ -62,25 +63,29 @@ def release(
     as_json: AsJson = False,
     workspace: WorkspaceDir = Path(),
 ) -> None:
-    """Let a change go on that waits for a person: it would enroll very many at once, or its trial was stopped."""
+    """Let go what waits for a person: the backlog of a long stop, a change that enrolls very many, a stopped trial."""
     installation = open_installation(workspace)
     now = installation.clock()
     with installation.database.transaction() as connection:
-        waiting = held_back(connection)
-        if cadence is not None and cadence not in in_force(connection):
-            raise Problem(f"no cadence '{printable(cadence)}' is in force{suggest(cadence, sorted(waiting))}")
+        waiting, backlog = held_back(connection), backlogs(connection)
+        if cadence is not None and cadence not in {*in_force(connection), *backlog}:
+            known = sorted({*waiting, *backlog})
+            raise Problem(f"no cadence '{printable(cadence)}' is in force{suggest(cadence, known)}")
         chosen = [cadence] if cadence is not None else sorted(waiting)
         released = {name: count for name in chosen if (count := release_cadence(connection, name)) is not None}
         tried = [cadence] if cadence is not None else stopped(connection)
         taken_up = [name for name in tried if take_up_trial(connection, name, now=now)]
+        let_go = let_backlog_go(connection, [cadence] if cadence is not None else list(backlog), now=now)
     if as_json:
-        print_json({"released": released, "taken_up": taken_up})
+        print_json({"released": released, "taken_up": taken_up, "backlog": let_go})
         return
+    for name in let_go:
+        typer.echo(f"{name}: its backlog goes out at the next pass; what is too late by max_late is left out")
     for name, count in released.items():
         typer.echo(f"{name}: released, {count} leads enter it at the daemon's next pass")
     for name in taken_up:
         typer.echo(f"{name}: the change that was tried is taken up for all")
-    if not released and not taken_up:
+    if not released and not taken_up and not let_go:
         typer.echo("nothing waits to be released")
 
 

@@ -13,7 +13,7 @@ the decisions say. A decision is data, so a simulation, a cadence test and the d
       │ if: the first arm that holds                          -> GoOn (branched)
       │ split                                                 -> Choose, and on
       │ notify, task, promote, set, tag, enroll, webhook      -> Act, and on
-      │ email: expired, held, late, out of window, capped     -> Later or GoOn (skipped_…)
+      │ email: expired, held (by sales, in a backlog), late, out of window, capped     -> Later or GoOn (skipped_…)
       └ email: nothing in the way                             -> Send
 """
 
@@ -93,6 +93,8 @@ class Facts:
     held_by: str | None = None
     is_paused: bool = False
     """By hand: this cadence, or all of them."""
+    backlog_until: datetime | None = None
+    """After a long stop: mail that could have gone before then waits for a person."""
     is_triggered: bool = False
     """An event began this run."""
     is_behind: bool = False
@@ -401,6 +403,8 @@ def _email(step: Email, facts: Facts) -> Decision:
     asked_for = step.transactional is not None
     window = ANY_TIME if asked_for else step.window or facts.cadence.window
     first_chance = opening(window, _latest(facts.since_at, facts.floor_at), facts)
+    if facts.backlog_until is not None and first_chance is not None and first_chance < facts.backlog_until:
+        return Later(until=facts.now + STILL_PAUSED, code=Reason.HELD, detail={"why": "the backlog of a long stop"})
     max_late = step.max_late if step.max_late is not None else facts.cadence.max_late
     if first_chance is not None and facts.now - first_chance > max_late:
         late_by = facts.now - first_chance

@@ -13,6 +13,7 @@ from typing import Any
 from nurture.authoring.workspace import Workspace
 from nurture.content.tokens import Tokens
 from nurture.pipeline.advance import AdvanceReport, advance
+from nurture.pipeline.backlog import LongStops
 from nurture.pipeline.claimed import DeliverReport, Equipment
 from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.enroll import Admission, EnrollReport, enroll, take_up_cadences
@@ -71,6 +72,7 @@ class Stages:
         self._clock = clock
         self._rng = rng
         self._turned_at: datetime | None = None
+        self._stops = LongStops(database=database, clock=clock)
         self.deliverer = deliverer(equipment(workspace))
         self.poster = poster(channels(workspace))
         self._put_in_force(workspace, rules(workspace))
@@ -138,10 +140,18 @@ class Stages:
 
     def work(self, name: str) -> Callable[[], Awaitable[Any]]:
         """The stage of this name, to be awaited; those that are synchronous run in a thread."""
-        if name in ("deliver", "post"):
-            carry: Callable[[], Awaitable[Any]] = getattr(self, name)
-            return carry
-        return lambda: asyncio.to_thread(getattr(self, name))
+        stage: Callable[[], Any] = getattr(self, name)
+
+        async def work() -> Any:
+            await self._look_for_a_stop()
+            return await (stage() if name in ("deliver", "post") else asyncio.to_thread(stage))
+
+        return work
+
+    async def _look_for_a_stop(self) -> None:
+        """Before anything else is done, so that no backlog is older than the look at it."""
+        if self._stops.is_due():
+            await asyncio.to_thread(self._stops.look, hold_over=self.workspace.settings.sending.hold_over)
 
     def _wake_turned(self) -> None:
         """Every hour: what counts days or fades is in no hurry."""
@@ -153,6 +163,7 @@ class Stages:
     async def once(self) -> PassReport:
         """Everything that is due now: round after round, until a round finds nothing left to do."""
         total: Counter[str] = Counter()
+        await self._look_for_a_stop()
         await asyncio.to_thread(self.maintain)
         for _ in range(QUIET_AFTER):
             counts = await self._round()

@@ -30,7 +30,7 @@ from nurture.store.enrollments import (
     recent_sends,
     versions_paused,
 )
-from nurture.store.pauses import is_stopped, paused_scopes, stopped_trials
+from nurture.store.pauses import backlogs, is_stopped, paused_scopes, stopped_trials
 from nurture.store.segments import enrollments_meeting
 from nurture.store.tasks import task_statuses
 
@@ -52,6 +52,7 @@ class Gathering:
         """enrollment id -> what holds it beside its lead's own hold: a colleague's, or that the reader is away."""
         self._stopped: frozenset[str] = frozenset()
         self._stopped_versions: frozenset[str] = frozenset()
+        self._backlogs: dict[str, datetime] = {}
 
     def claim(self, limit: int) -> int:
         """The due rows, and those that are paused behind them, whose exits act all the same."""
@@ -89,6 +90,7 @@ class Gathering:
         connection = self.connection
         self._stopped = paused_scopes(connection)
         self._stopped_versions = stopped_trials(connection)
+        self._backlogs = backlogs(connection)
         self._exits = forced_exits(connection, rows, now=self.now)
         self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
         longest = max((cap.within for cap in self.rules.caps), default=timedelta(0))
@@ -172,6 +174,7 @@ class Gathering:
             is_triggered=row.event_id is not None,
             is_behind=walker.beside,
             is_paused=is_stopped(row.cadence, self._stopped) or row.version in self._stopped_versions,
+            backlog_until=self._backlogs.get(row.cadence),
             dates={name: at for name in date_fields_of(walker.current) if (at := dates.get((row.id, name)))},
             task=tasks.get(walker.deed),
             caps=self.rules.caps,

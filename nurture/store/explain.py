@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
@@ -11,12 +12,12 @@ from sqlalchemy import Connection, select
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.event import EventName, Verdict
 from nurture.domain.explain import ScoreLine, coming_step, say_decision, say_event, say_moment, say_step, score_lines
-from nurture.domain.message import MessageStatus
+from nurture.domain.message import WAITING, MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.domain.scoring import engagement_at
 from nurture.store import tables as t
 from nurture.store.cadences import load_versions
-from nurture.store.pauses import ALL, cadence_scope, paused_scopes, sender_scope, stopped_trials
+from nurture.store.pauses import ALL, backlogs, cadence_scope, paused_scopes, sender_scope, stopped_trials
 from nurture.store.suppressions import suppressed_among
 
 UNTOLD = (EventName.OPENED.value,)
@@ -158,6 +159,7 @@ def _next(connection: Connection, lead_id: int, asked: Asked) -> list[dict[str, 
             m.c.not_before.label("not_before"),
             m.c.reply.label("message_reply"),
             m.c.sender.label("sender"),
+            m.c.created_at.label("queued_at"),
             t.cadence_state.c.status.label("file_status"),
         )
         .outerjoin(m, m.c.id == e.c.message_id)
@@ -166,12 +168,12 @@ def _next(connection: Connection, lead_id: int, asked: Asked) -> list[dict[str, 
         .order_by(e.c.priority.desc(), e.c.enrolled_at, e.c.id)
     ).all()
     cadences = load_versions(connection, {row.version for row in rows})
-    scopes, trials = paused_scopes(connection), stopped_trials(connection)
+    scopes, trials, held = paused_scopes(connection), stopped_trials(connection), backlogs(connection)
     coming = []
     for row in rows:
         cadence = cadences.get(row.version)
         step = coming_step(cadence, row.step) if cadence is not None else None
-        at, blocked_by, text = _stopped(row, scopes, trials) or _in_the_way(row, asked)
+        at, blocked_by, text = _stopped(row, scopes, trials) or _in_a_backlog(row, held) or _in_the_way(row, asked)
         does = say_step(step) if step is not None else "the end of the cadence"
         coming.append(
             {
@@ -200,6 +202,17 @@ def _stopped(row: Any, scopes: frozenset[str], trials: frozenset[str]) -> tuple[
     else:
         return None
     return None, Reason.PAUSED.value, f": {why}"
+
+
+def _in_a_backlog(row: Any, held: Mapping[str, datetime]) -> tuple[None, str, str] | None:
+    """What a long stop left behind waits for a person."""
+    until = held.get(row.cadence)
+    if until is None:
+        return None
+    waits = row.message_status in [status.value for status in WAITING] and row.queued_at < until
+    if not waits and (row.message_status is not None or row.blocked_by != Reason.HELD.value):
+        return None
+    return None, Reason.HELD.value, f": held with the backlog of a long stop: 'nurture release {row.cadence}'"
 
 
 def _in_the_way(row: Any, asked: Asked) -> tuple[datetime | None, str | None, str]:

@@ -1,4 +1,4 @@
-"""What a person has stopped by hand: everything, a cadence, or a sender. A row that is there acts."""
+"""What is stopped until a person says go: everything, a cadence, a sender, a backlog. A row that is there acts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nurture.store.database import insert_ignore
 from nurture.store.limits import judge_anew
 
 ALL = "all"
+_BACKLOG = "backlog:"
 
 
 def cadence_scope(name: str) -> str:
@@ -23,6 +24,10 @@ def cadence_scope(name: str) -> str:
 
 def sender_scope(name: str) -> str:
     return f"sender:{name}"
+
+
+def backlog_scope(cadence: str) -> str:
+    return f"{_BACKLOG}{cadence}"
 
 
 def pause(connection: Connection, scope: str, *, now: datetime, note: str | None = None) -> bool:
@@ -71,6 +76,13 @@ def paused_scopes(connection: Connection) -> frozenset[str]:
     return frozenset(connection.scalars(select(t.pause.c.scope)))
 
 
+def backlogs(connection: Connection) -> dict[str, datetime]:
+    """cadence -> until when what could have gone out of it is held, after a long stop."""
+    p = t.pause.c
+    rows = connection.execute(select(p.scope, p.at).where(p.scope.startswith(_BACKLOG)))
+    return {row.scope.removeprefix(_BACKLOG): row.at for row in rows}
+
+
 def stopped_trials(connection: Connection) -> frozenset[str]:
     """The changed versions that were tried and did harm: nobody moves in them until a person decides."""
     s = t.cadence_state.c
@@ -84,7 +96,7 @@ def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
 
 
 def may_go_out(message: Table) -> ColumnElement[bool]:
-    """True of messages that no pause holds back: none by hand, none in their cadence's file, no change found harmful.
+    """True of messages that nothing stops: no person, no backlog, not their cadence's file, no change found harmful.
 
     Mail that is no cadence's (an opt-in, an alert) goes out whatever is stopped, but for a stopped sender.
     """
@@ -92,6 +104,7 @@ def may_go_out(message: Table) -> ColumnElement[bool]:
     scoped = or_(
         p.scope == literal("sender:").concat(m.sender),
         m.cadence.is_not(None) & or_(p.scope == ALL, p.scope == literal("cadence:").concat(m.cadence)),
+        (p.scope == literal(_BACKLOG).concat(m.cadence)) & (m.created_at < p.at),
     )
     in_file = exists().where(s.cadence == m.cadence, s.status.in_(["paused", "draft"]))
     in_trial = exists().where(s.canary_version == m.version, s.canary_stopped_at.is_not(None))

@@ -228,13 +228,26 @@ class CadenceState(SQLModel, table=True):
 
 
 class Pause(SQLModel, table=True):
-    """What a person has stopped by hand. `scope`: `all`, `cadence:NAME` or `sender:NAME`; a row that is there acts."""
+    """What is stopped until a person says go; a row that is there acts.
+
+    `scope`: by hand `all`, `cadence:NAME` or `sender:NAME` (which also stops by itself); after a long stop
+    `backlog:NAME`, what could have gone out of that cadence before `at`.
+    """
 
     __tablename__ = "pause"
 
     scope: str = Field(primary_key=True)
     at: datetime | None = _time(nullable=False)
     note: str | None = None
+
+
+class Milestone(SQLModel, table=True):
+    """Moments that all processes share. `name`: `last_pass`, when any of them last looked for work."""
+
+    __tablename__ = "milestone"
+
+    name: str = Field(primary_key=True)
+    at: datetime | None = _time(nullable=False)
 
 
 class Allowance(SQLModel, table=True):
@@ -770,6 +783,7 @@ import_run: Table = _tables["import_run"]
 cadence_version: Table = _tables["cadence_version"]
 cadence_state: Table = _tables["cadence_state"]
 pause: Table = _tables["pause"]
+milestone: Table = _tables["milestone"]
 allowance: Table = _tables["allowance"]
 sender_state: Table = _tables["sender_state"]
 current_lead: Table = _tables["current_lead"]
