@@ -18,10 +18,10 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --q
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup test check format demo bench chaos soak docs lock clean
+.PHONY: help setup test check format demo bench chaos soak soak-send docs lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv with the locked packages and nurture itself; does nothing when that is done
 
@@ -54,12 +54,8 @@ format: setup ## put the code into its form
 demo: setup ## the whole chain with sample leads and readers, no network; EXIT=1 stops after the summary
 	$(BIN)/nurture demo $(if $(EXIT),--once)
 
-bench: setup ## what things cost, as ratios to their limits (sending needs smtp-source and smtp-sink: apt-get install postfix)
-	$(BIN)/python -m bench.compose
-	$(BIN)/python -m bench.import_rows
-	$(BIN)/python -m bench.due
-	$(BIN)/python -m bench.segments
-	$(BIN)/python -m bench.send
+bench: setup ## half an hour: speed as ratios to limits, into docs/performance.md (needs: apt-get install postfix wrk); ARGS=--quick
+	$(BIN)/python -m bench $(ARGS)
 
 chaos: setup ## faults of every kind while it sends, on both databases; NURTURE_CHAOS_FAULTS, _LEADS and _SEED say how much
 	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-10000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-100} \
@@ -67,6 +63,9 @@ chaos: setup ## faults of every kind while it sends, on both databases; NURTURE_
 
 soak: setup ## a million lead-days through the real stages, the promises checked after each day; ARGS="--leads 500 --days 20"
 	$(BIN)/python -m soak $(ARGS)
+
+soak-send: setup ## sends at full rate for 20 minutes and looks whether anything grows; ARGS="--minutes 3 --postgresql"
+	$(BIN)/python -m soak.sending $(ARGS)
 
 docs: setup ## write docs/reference from the models
 	PYTHONPATH=. $(BIN)/python docs/generate.py

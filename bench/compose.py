@@ -1,11 +1,7 @@
-"""Microseconds to render and compose one letter, beside `EmailMessage` and plain Jinja doing the same in the same run.
-
-Run: python -m bench.compose
-"""
+"""Microseconds to render and compose one letter, beside `EmailMessage` and plain Jinja in the same run."""
 
 from __future__ import annotations
 
-import platform
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from jinja2 import Environment
 
 from bench.letter_template import write_template
+from bench.rows import Row, options_of, tell
 from nurture.content.dkim import DkimSigner
 from nurture.content.letters import Composer, LetterRequest, LinkStyle
 from nurture.content.templates import TemplateLibrary
@@ -95,24 +92,41 @@ def pem(key: object) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
 
 
-def main() -> None:
+def measure(number: int) -> list[Row]:
+    """A row for each kind of signature; each time is the best of five turns of so many letters."""
     with tempfile.TemporaryDirectory() as folder:
         write_template(Path(folder))
         composer = Composer(TemplateLibrary(Path(folder)))
         letter = composer.compose(request_for(1))
         rsa = DkimSigner(domain="acme.example", selector="s1", private_key_pem=pem(generate_private_key(65537, 2048)))
         ed25519 = DkimSigner(domain="acme.example", selector="s2", private_key_pem=pem(Ed25519PrivateKey.generate()))
-        print(f"{platform.machine()}, Python {platform.python_version()}, {len(letter.wire)} bytes on the wire,")
-        print(f"{len(letter.html.encode())} bytes of HTML, {letter.html.count('<a href')} links")
+        html = letter.html.encode()
+        print(f"{len(letter.wire)} bytes on the wire, {len(html)} of HTML, {letter.html.count('<a href')} links")
         peer = by_email_message(letter.html, letter.text)
-        requests = [request_for(number) for number in range(2000)]
+        requests = [request_for(each) for each in range(2 * number)]
         requests_again = cycle(requests)
-        baseline = microseconds(lambda: peer(next(requests_again)), 50)
-        print(f"{'EmailMessage and Jinja':28} {baseline:8.1f} µs")
-        for name, signer in (("nurture", None), ("nurture, Ed25519", ed25519), ("nurture, RSA-2048", rsa)):
+        baseline = microseconds(lambda: peer(next(requests_again)), max(number // 20, 1))
+        rows = []
+        for name, signer in (("without DKIM", None), ("RSA-2048", rsa), ("Ed25519", ed25519)):
             each = cycle([replace(request, dkim=() if signer is None else (signer,)) for request in requests])
-            taken = microseconds(partial(compose_next, composer, each), 1000)
-            print(f"{name:28} {taken:8.1f} µs, {baseline / taken:6.1f} times as fast")
+            taken = microseconds(partial(compose_next, composer, each), number)
+            rows.append(
+                Row(
+                    work=f"compose a letter, {name}",
+                    limit=f"`EmailMessage` and Jinja: {baseline:,.0f} µs",
+                    result=f"{taken:,.0f} µs",
+                    ratios=(baseline / taken,),
+                    note="times as fast; best of 5 turns",
+                )
+            )
+        return rows
+
+
+def main() -> None:
+    parser = options_of(__doc__, "bench.compose")
+    parser.add_argument("--letters", type=int, default=1000, help="of a turn")
+    options = parser.parse_args()
+    tell(measure(options.letters), options.rows)
 
 
 if __name__ == "__main__":

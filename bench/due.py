@@ -1,17 +1,13 @@
 """Taking 1,000 enrollments that are due, of 100 thousand, 1 million and 10 million under way.
 
-Usage: python -m bench.due [MOST] [--postgresql]            (default 10000000 on SQLite)
-
 Each size is a table of its own; the rest of it is due at some moment of the coming year. What is timed is the stage's
 own claim, with the leads that it brings along, in a transaction that is rolled back; the median of the turns counts.
-Prints the milliseconds and the ratio to the smallest table (goal: at most 1.5).
+The limit is the smallest table. Filling 10 million takes minutes.
 """
 
 from __future__ import annotations
 
-import platform
 import statistics
-import sys
 import time
 from datetime import UTC, datetime
 
@@ -19,6 +15,7 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 from bench.databases import a_database
+from bench.rows import Row, at_most, options_of, tell
 from nurture.store.database import Database
 from nurture.store.enrollments import claim_due
 
@@ -26,8 +23,8 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SIZES = (100_000, 1_000_000, 10_000_000)
 LEADS = 100_000
 TAKEN = 1_000
-TURNS = 15
-GOAL = 1.5
+TURNS, WARM = 15, 2
+GOAL = at_most(1.5)
 
 SERIES = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :many) SELECT {} FROM n",
@@ -85,7 +82,7 @@ def taking(database: Database) -> float:
                 raise TurnedBackError
         except TurnedBackError:
             continue
-    return statistics.median(turns[2:])
+    return statistics.median(turns[WARM:])
 
 
 def measure(many: int, *, postgresql: bool) -> float:
@@ -100,16 +97,28 @@ def measure(many: int, *, postgresql: bool) -> float:
 
 
 def main() -> None:
-    """Prints one line a size."""
-    numbers = [int(each) for each in sys.argv[1:] if each.isdigit()]
-    most, postgresql = numbers[0] if numbers else SIZES[-1], "--postgresql" in sys.argv
-    name = "PostgreSQL" if postgresql else "SQLite"
-    print(f"{platform.platform()}, Python {platform.python_version()}, {name}: {TAKEN:,} due of")
-    smallest = None
-    for many in (size for size in SIZES if size <= most):
-        took = measure(many, postgresql=postgresql)
-        smallest = smallest or took
-        print(f"  {many:>12,}: {took:7.2f} ms, ratio {took / smallest:.2f} (goal {GOAL})", flush=True)
+    parser = options_of(__doc__, "bench.due")
+    parser.add_argument("sizes", nargs="*", type=int, default=SIZES, help="enrollments (default: 100 k, 1 M, 10 M)")
+    parser.add_argument("--postgresql", action="store_true", help="instead of SQLite")
+    options = parser.parse_args()
+    name = "PostgreSQL" if options.postgresql else "SQLite"
+    smallest, *others = sorted(options.sizes)
+    limit = measure(smallest, postgresql=options.postgresql)
+    print(f"{TAKEN:,} due of {smallest:,} on {name}: {limit:.2f} ms", flush=True)
+    rows = []
+    for many in others:
+        took = measure(many, postgresql=options.postgresql)
+        rows.append(
+            Row(
+                work=f"taking {TAKEN:,} due of {many:,} enrollments",
+                limit=f"of {smallest:,}: {limit:.2f} ms",
+                result=f"{took:.2f} ms",
+                ratios=(took / limit,),
+                goal=GOAL,
+                note=f"{name}, median of {TURNS - WARM} turns",
+            )
+        )
+    tell(rows, options.rows)
 
 
 if __name__ == "__main__":

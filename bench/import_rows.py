@@ -1,19 +1,14 @@
 """Importing leads against its limit: Python's `csv` reader alone with the same validation, in the same run.
 
-Usage: python bench/import_rows.py [ROWS …]      (default 100000 1000000)
-
-Each size runs in a process of its own, so that the peak of its memory is its own. Prints rows a second, the ratio to
-the plain loop (goal: at most 3), and the peak resident size, which must not grow with the rows.
+Each size runs in a process of its own, so that the peak of its memory is its own, which must not grow with the rows.
+The plain loop runs before the import and after it, and the mean of both is the limit.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import os
-import platform
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,10 +16,15 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.machine import kibibytes
+from bench.rows import Row, at_most, options_of, tell
+
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HEADER = """Record ID,First Name,Last Name,Email,Company Name,Job Title,Country/Region,Time Zone,Lifecycle Stage,\
 Original Source,Campaign,Tags,Number of Employees,Plan,Marketing consent,Consent Date,Create Date"""
-GOAL = 3.0
+GOAL = at_most(3)
+FLAT = at_most(1.1)
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_list(path: Path, rows: int) -> None:
@@ -102,29 +102,51 @@ def measure(rows: int) -> dict[str, float]:
         database.close()
     plain = (before + after) / 2
     assert report.rows == rows
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"rows": rows, "plain": plain, "took": took, "ratio": took / plain, "peak_mib": peak}
+    return {"rows": rows, "plain": plain, "took": took, "peak_mb": kibibytes("self", "VmHWM") * 1024 / 1e6}
 
 
-def main(sizes: list[int]) -> None:
-    print(
-        f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}, SQLite, synchronous=FULL"
-    )
-    for rows in sizes:
-        child = subprocess.run(
-            [sys.executable, __file__, "--one", str(rows)], check=True, capture_output=True, text=True
+def apart(rows: int) -> dict[str, float]:
+    """As `measure`, in a process of its own."""
+    command = [sys.executable, "-m", "bench.import_rows", "--one", str(rows)]
+    child = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    found: dict[str, float] = json.loads(child.stdout)
+    return found
+
+
+def main() -> None:
+    parser = options_of(__doc__, "bench.import_rows")
+    parser.add_argument("sizes", nargs="*", type=int, default=[100_000, 1_000_000], help="rows (default: 100 k, 1 M)")
+    parser.add_argument("--one", type=int, metavar="ROWS", help="measure this size in this process, and print JSON")
+    options = parser.parse_args()
+    if options.one is not None:
+        print(json.dumps(measure(options.one)))
+        return
+    found = [apart(rows) for rows in sorted(options.sizes)]
+    rows = [
+        Row(
+            work=f"importing {each['rows']:,} rows",
+            limit=f"`csv` and the same validation: {each['rows'] / each['plain']:,.0f} rows/s",
+            result=f"{each['rows'] / each['took']:,.0f} rows/s",
+            ratios=(each["took"] / each["plain"],),
+            goal=GOAL,
+            note="SQLite",
         )
-        found = json.loads(child.stdout)
-        print(
-            f"{rows:>9,} rows: import {found['rows'] / found['took']:,.0f} rows/s, csv and validation alone "
-            f"{found['rows'] / found['plain']:,.0f} rows/s, ratio {found['ratio']:.2f} (goal ≤ {GOAL}), "
-            f"peak {found['peak_mib']:.0f} MiB"
+        for each in found
+    ]
+    few, many = found[0], found[-1]
+    if few is not many:
+        rows.append(
+            Row(
+                work=f"memory while importing {many['rows']:,} rows",
+                limit=f"{few['rows']:,} rows: {few['peak_mb']:.0f} MB",
+                result=f"{many['peak_mb']:.0f} MB",
+                ratios=(many["peak_mb"] / few["peak_mb"],),
+                goal=FLAT,
+                note="peak resident size of the process",
+            )
         )
+    tell(rows, options.rows)
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    if sys.argv[1:2] == ["--one"]:
-        print(json.dumps(measure(int(sys.argv[2]))))
-    else:
-        main([int(text) for text in sys.argv[1:]] or [100_000, 1_000_000])
+    main()

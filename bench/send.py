@@ -1,208 +1,96 @@
-"""The whole chain of sending against Postfix's smtp-source, into the same smtp-sink, in one run.
+"""The whole chain of sending against Postfix's smtp-source and against a plain loop, into the same smtp-sink, in turns.
 
-    python -m bench.send [--messages 5000] [--connections 16] [--rounds 3]
-
-The chain: claim, render, compose, durable commits (SQLite, WAL, synchronous=FULL), SMTP; a letter of some 40 KB with
-13 tracked links. smtp-source opens a connection for each message, its default, and with -d reuses them; both are shown.
-Needs smtp-source and smtp-sink (Debian: postfix). Prints the machine, the disk's fdatasync and the ratios.
+The chain: claim, render, compose, sign, durable commits (SQLite, WAL, synchronous=FULL), SMTP; one process, a letter of
+33 KB of HTML with 13 tracked links. smtp-source opens a connection for each message, its default, and with -d reuses
+them; both are shown. The plain loop is bench/plain_loop.py. Needs smtp-source and smtp-sink (Debian: postfix).
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
+from collections import defaultdict
 from pathlib import Path
 
-import uvloop
-from sqlalchemy import insert, update
+from bench.machine import fdatasync_ms
+from bench.next_hop import smtp_sink, smtp_source
+from bench.plain_loop import send_plainly
+from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
+from bench.sending_workspace import DKIM, Chain, make_workspace, queue_again, queue_letters
+from nurture.bootstrap import prepare_logging
 
-from bench.letter_template import write_template
-from nurture.authoring.workspace import load_workspace
-from nurture.bootstrap import build_stages, open_installation, prepare_logging
-from nurture.store import tables as t
-from nurture.store.outbox import due_messages
-
-GOAL = 0.50
-CONFIG = """
-[workspace]
-name = "Acme Analytics"
-public_url = "https://mail.acme.example"
-postal_address = "Acme Analytics GmbH, Beispielweg 1, 10115 Berlin, Germany"
-timezone = "Europe/Berlin"
-secret_key = "env:NURTURE_SECRET_KEY"
-[database]
-url = "sqlite:///nurture.db"
-[smtp.primary]
-host = "127.0.0.1"
-port = {port}
-security = "none"
-connections = {connections}
-[senders.anna]
-from = "Anna Meier <anna@acme.example>"
-[sending]
-sender = "anna"
-"""
-CADENCE = """
-name: Bench
-segment: stage == "lead"
-enroll: current_and_future
-window: any
-steps:
-  - email: letter
-    id: letter
-    subject: "{{ lead.first_name }}, a letter for {{ lead.company | default('your team') }}"
-    preheader: One minute
-"""
+GOALS = {"none": at_least(0.50), "rsa-2048": at_least(0.25), "ed25519": at_least(0.45)}
+NAMES = {"none": "without DKIM", "rsa-2048": "RSA-2048", "ed25519": "Ed25519"}
+PLAIN = at_least(25)
 
 
-def make_workspace(root: Path, port: int, connections: int, count: int) -> None:
-    (root / "cadences").mkdir()
-    (root / "config.toml").write_text(CONFIG.format(port=port, connections=connections))
-    (root / "cadences" / "bench.yaml").write_text(CADENCE)
-    write_template(root / "templates" / "email")
-    installation = open_installation(root)
-    now = installation.clock()
+def measure(*, kinds: list[str], messages: int, plain: int, connections: int, rounds: int) -> list[Row]:
+    """A row for each kind of signature, and one against the plain loop (`plain` of its messages; 0: none)."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder, smtp_sink() as port:
+        chains, sizes = {}, {}
+        for kind in kinds:
+            root = make_workspace(Path(folder) / kind, port=port, connections=connections, dkim=kind)
+            queue_letters(root, messages)
+            chains[kind] = Chain(root)
+            sizes[kind] = len(chains[kind].letters(1)[0])
+        print(f"fdatasync {fdatasync_ms(Path(folder)):.2f} ms; letters of {sizes} bytes", flush=True)
+        for _ in range(rounds):
+            for kind, chain in chains.items():
+                rates[f"source {kind}"].append(smtp_source(port, messages, sizes[kind], connections))
+                rates[kind].append(chain.rate(messages))
+            rates["-d"].append(smtp_source(port, messages, sizes[kinds[0]], connections, "-d"))
+            if plain:
+                root = chains[kinds[0]].installation.root
+                rates["plain"].append(send_plainly(root, port=port, count=plain, connections=connections))
+                queue_again(chains[kinds[0]].database)
+        for chain in chains.values():
+            chain.close()
+    print(f"smtp-source -d: {a_second(rates['-d'])}")
+    conditions = f"{messages:,} messages, {connections} connections, SQLite"
     rows = [
-        {
-            "email": f"lead{number}@example.com",
-            "email_key": f"lead{number}@example.com",
-            "email_domain": "example.com",
-            "first_name": f"Lead {number}",
-            "company": f"Company {number % 97}",
-            "stage": "lead",
-            "consented_at": now,
-            "created_at": now,
-            "custom": {},
-            "readings": {},
-            "fit": "unknown",
-            "fit_points": 0.0,
-            "hot_armed": True,
-            "rescore": False,
-        }
-        for number in range(count)
+        Row(
+            work=f"send, {NAMES[kind]}",
+            limit=f"smtp-source: {a_second(rates[f'source {kind}'])}",
+            result=a_second(rates[kind]),
+            ratios=by_rounds(rates[kind], rates[f"source {kind}"]),
+            goal=GOALS[kind],
+            note=f"{conditions}, {sizes[kind] / 1000:.1f} KB on the wire;"
+            f" smtp-source -d: {statistics.median(rates['-d']):,.0f}",
+        )
+        for kind in kinds
     ]
-    with installation.database.transaction() as connection:
-        connection.execute(insert(t.lead), rows)
-    installation.database.close()
-
-
-def chain(root: Path) -> float:
-    """Messages a second of one pass over everything that is queued."""
-    installation = open_installation(root)
-    stages = build_stages(installation, load_workspace(root), sole_worker=True)
-    stages.enroll()
-    stages.advance()
-
-    async def send() -> tuple[int, float]:
-        began = time.perf_counter()
-        report = await stages.deliver()
-        seconds = time.perf_counter() - began
-        await stages.deliverer.close()
-        return report.sent, seconds
-
-    sent, seconds = uvloop.run(send())
-    with installation.database.transaction() as connection:  # the same messages again for the next round
-        again = {"status": "queued", "sent_at": None, "dotted_at": None, "not_before": t.message.c.created_at}
-        connection.execute(update(t.message).values(again))
-        connection.execute(update(t.enrollment).values(due_at=None))
-    installation.database.close()
-    return sent / seconds
-
-
-def size_of_a_letter(root: Path) -> int:
-    installation = open_installation(root)
-    stages = build_stages(installation, load_workspace(root), sole_worker=True)
-    stages.enroll()
-    stages.advance()
-    writer = stages.deliverer._letters
-    with installation.database.transaction() as connection:
-        rows = due_messages(connection, now=installation.clock(), limit=1)
-        writer.prepare(connection, rows)
-    outgoing = writer.write(rows[0], writer.message_id(rows[0]))
-    installation.database.close()
-    return len(outgoing.wire)
-
-
-def smtp_source(port: int, count: int, size: int, connections: int, *flags: str) -> float:
-    began = time.perf_counter()
-    subprocess.run(
-        [tool("smtp-source"), *flags, "-s", str(connections), "-l", str(size), "-m", str(count), f"127.0.0.1:{port}"],
-        check=True,
-    )
-    return count / (time.perf_counter() - began)
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/lib/postfix/sbin")
-    if found is None:
-        sys.exit(f"{name} is missing: on Debian, apt-get install postfix")
-    return found
-
-
-def fdatasync_ms(folder: Path) -> float:
-    """Median of 200 small appends, each synced."""
-    times = []
-    with (folder / "sync").open("wb", buffering=0) as file:
-        for _ in range(200):
-            began = time.perf_counter()
-            file.write(b"x" * 512)
-            os.fdatasync(file.fileno())
-            times.append(time.perf_counter() - began)
-    return statistics.median(times) * 1000
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    if plain:
+        rows.append(
+            Row(
+                work=f"send, {NAMES[kinds[0]]}",
+                limit=f"plain loop: {a_second(rates['plain'])}",
+                result=a_second(rates[kinds[0]]),
+                ratios=by_rounds(rates[kinds[0]], rates["plain"]),
+                goal=PLAIN,
+                note=f"`EmailMessage`, aiosmtplib, a commit for each row; {plain:,} messages, as many connections",
+            )
+        )
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = options_of(__doc__, "bench.send")
+    parser.add_argument("--dkim", nargs="+", choices=DKIM, default=list(DKIM), help="which signatures (default: all)")
     parser.add_argument("--messages", type=int, default=5000)
+    parser.add_argument("--plain", type=int, default=500, help="messages of the plain loop; 0 leaves it out")
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    os.environ.setdefault("NURTURE_SECRET_KEY", "a secret for the benchmark alone")
     prepare_logging()
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        port = free_port()
-        command = [tool("smtp-sink"), "-u", "nobody", "-c", f"127.0.0.1:{port}", "1000"]
-        sink = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.5)
-        try:
-            make_workspace(root, port, options.connections, options.messages)
-            size = size_of_a_letter(root)
-            print(f"machine: {os.cpu_count()} cores, Python {platform.python_version()}")
-            print(f"disk: fdatasync {fdatasync_ms(root):.2f} ms (the goal holds up to 0.5 ms)")
-            print(f"letter: {size} bytes, 13 links; {options.messages} messages, {options.connections} connections")
-            ours, theirs, reused = [], [], []
-            for _ in range(options.rounds):
-                theirs.append(smtp_source(port, options.messages, size, options.connections))
-                ours.append(chain(root))
-                reused.append(smtp_source(port, options.messages, size, options.connections, "-d"))
-            report(ours, theirs, reused)
-        finally:
-            sink.kill()
-            sink.wait()
-
-
-def report(ours: list[float], theirs: list[float], reused: list[float]) -> None:
-    ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    print(f"smtp-source        {statistics.median(theirs):8.0f} messages/s")
-    print(f"smtp-source -d     {statistics.median(reused):8.0f} messages/s")
-    print(f"nurture            {statistics.median(ours):8.0f} messages/s")
-    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"ratio to smtp-source: {statistics.median(ratios):.2f} (goal {GOAL:.2f}); rounds {rounds}")
+    rows = measure(
+        kinds=options.dkim,
+        messages=options.messages,
+        plain=min(options.plain, options.messages),
+        connections=options.connections,
+        rounds=options.rounds,
+    )
+    tell(rows, options.rows)
 
 
 if __name__ == "__main__":
