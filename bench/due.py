@@ -28,7 +28,7 @@ GOAL = at_most(1.5)
 
 SERIES = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :many) SELECT {} FROM n",
-    "postgresql": "SELECT {} FROM generate_series(0, :many - 1) AS n(i)",
+    "postgresql": "SELECT {} FROM generate_series(CAST(0 AS BIGINT), :many - 1) AS n(i)",
 }
 MOMENT = {
     "sqlite": "strftime('%Y-%m-%d %H:%M:%S.000000', '2026-11-24 12:00:00', ({0}) || ' seconds')",

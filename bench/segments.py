@@ -27,13 +27,14 @@ EXPONENT = decay_exponent(HALF_LIFE, NOW)
 EVENTS_A_LEAD = 5
 GOAL = at_most(1.3)
 TURNS = 5
+NEVER = ("replied", "clicked")
 
 
 CONDITIONS = {
     'stage == "lead" and fit >= "B" and country in ["DE", "AT"] and tag("guide") and not replied()': """
         SELECT id FROM lead WHERE stage = 'lead' AND fit IN ('A', 'B') AND country IN ('DE', 'AT')
         AND id IN (SELECT lead_id FROM lead_tag WHERE tag = 'guide')
-        AND id NOT IN (SELECT lead_id FROM event WHERE kind = 'replied' AND verdict = 'human')""",
+        AND {no_replied}""",
     'clicked(step="roi", within="7 days") or visited("/pricing*", within="14 days", times=2)': """
         SELECT id FROM lead WHERE id IN (
             SELECT lead_id FROM event
@@ -51,7 +52,7 @@ CONDITIONS = {
     "custom.employees >= 50": """
         SELECT id FROM lead WHERE {employees} >= 50""",
     "not clicked() and opened(times=2)": """
-        SELECT id FROM lead WHERE id NOT IN (SELECT lead_id FROM event WHERE kind = 'clicked' AND verdict = 'human')
+        SELECT id FROM lead WHERE {no_clicked}
         AND id IN (SELECT lead_id FROM event WHERE kind = 'opened' AND verdict = 'human'
                    GROUP BY lead_id HAVING count(*) >= 2)""",
 }
@@ -70,6 +71,7 @@ SPELLED = {
         "like": "LIKE",
         "plan": "json_extract(custom, '$.plan')",
         "employees": "json_extract(readings, '$.number.employees')",
+        "none": "id NOT IN (SELECT lead_id FROM event WHERE {0})",
         "least": "min",
         "greatest": "max",
     },
@@ -86,6 +88,7 @@ SPELLED = {
         "like": "ILIKE",
         "plan": "custom ->> 'plan'",
         "employees": "(readings #>> ARRAY['number', 'employees'])::float",
+        "none": "NOT EXISTS (SELECT FROM event WHERE lead_id = lead.id AND {0})",
         "least": "least",
         "greatest": "greatest",
     },
@@ -96,7 +99,8 @@ def spelled(sql: str, dialect: str) -> str:
     """The SQL with what the two databases say differently."""
     words = SPELLED[dialect]
     moments = {f"days_ago_{days}": words["ago"].format(days * 24 * 60) for days in (7, 14, 30)}
-    return sql.format(**words, **moments, exponent=repr(EXPONENT))
+    nothing = {f"no_{kind}": words["none"].format(f"kind = '{kind}' AND verdict = 'human'") for kind in NEVER}
+    return sql.format(**words, **moments, **nothing, exponent=repr(EXPONENT))
 
 
 def fills(dialect: str) -> tuple[str, str, str]:

@@ -38,7 +38,7 @@ from nurture.domain.lifecycle import Engagement
 from nurture.store import segment_events as events
 from nurture.store import segment_fields as fields
 from nurture.store import tables as t
-from nurture.store.spellings import apart, one_of
+from nurture.store.spellings import apart, one_of, outside
 
 Since = Literal["enrollment", "ever"]
 IDS_AT_ONCE = 10_000
@@ -179,7 +179,7 @@ class _OfEnrollments(_OfLeads):
 
 
 def _within(column: ColumnElement[Any], chosen: Select[tuple[int]], *, holds: bool, joins: bool) -> ColumnElement[bool]:
-    clause = column.in_(chosen) if holds else column.not_in(chosen)
+    clause = column.in_(chosen) if holds else outside(column, chosen)
     return clause if joins else apart(clause)
 
 

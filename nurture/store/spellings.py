@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, Text, literal
+from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, Select, Text, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -74,6 +74,21 @@ class _OneOf(_Test):
 def one_of(column: ColumnElement[Any], ids: Sequence[int]) -> ColumnElement[bool]:
     """The column is one of these ids, however many: they travel as one bound value."""
     return _OneOf(column, literal(json.dumps(list(ids)), Text), literal(list(ids), ARRAY(BigInteger)))
+
+
+class _Outside(_Test):
+    inherit_cache = True
+    sqlite = "{0} NOT IN {1}"
+    postgresql = "NOT EXISTS (SELECT FROM {1} AS chosen (id) WHERE chosen.id = {0})"
+
+
+def outside(column: ColumnElement[Any], chosen: Select[tuple[int]]) -> ColumnElement[bool]:
+    """The column is none of these ids, which hold no NULL.
+
+    PostgreSQL looks through the whole set for each row once a `NOT IN` does not fit into `work_mem`; SQLite puts its
+    set into an index.
+    """
+    return _Outside(column, chosen.scalar_subquery())
 
 
 class _Apart(_Test):
