@@ -27,7 +27,6 @@ _EARLIER = {"awareness": (), "consideration": ("awareness",), "decision": ("awar
 # config.toml keys that are read and checked, and that nothing in this version acts on; `*` is any name
 NOT_ACTING: tuple[Path, ...] = (
     ("api",),
-    ("senders", "*", "bounce_domain"),
     ("senders", "*", "tracking_domain"),
     ("inbox",),
     ("hooks",),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from base64 import urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
 from enum import StrEnum
 
 
@@ -27,6 +27,8 @@ class Purpose(StrEnum):
     """A mail in the browser."""
     KEEP = "k"
     """Who was quiet says: keep me."""
+    BOUNCE = "b"
+    """The return path of a mail."""
 
 
 class Tokens:
@@ -51,12 +53,34 @@ class Tokens:
             return None
         return payload if hmac.compare_digest(mac, self._mac(key, purpose, payload)) else None
 
+    def sign_folded(self, purpose: Purpose, payload: str) -> str:
+        """A token that means the same in any case, for the local part of an address; `payload` is in small letters."""
+        mac = _folded(self._keyed(self._keys[self._signing_id], purpose, payload))
+        return f"{self._signing_id}.{payload}.{mac}"
+
+    def read_folded(self, purpose: Purpose, token: str) -> str | None:
+        """The payload of a token by `sign_folded`, in whatever case it came back."""
+        key_id, _, rest = token.lower().partition(".")
+        payload, _, mac = rest.rpartition(".")
+        key = self._keys.get(key_id)
+        if key is None or not token.isascii():
+            return None
+        return payload if hmac.compare_digest(mac, _folded(self._keyed(key, purpose, payload))) else None
+
+    @classmethod
+    def _mac(cls, key: hmac.HMAC, purpose: Purpose, payload: str) -> str:
+        return urlsafe_b64encode(cls._keyed(key, purpose, payload)).rstrip(b"=").decode()
+
     @staticmethod
-    def _mac(key: hmac.HMAC, purpose: Purpose, payload: str) -> str:
+    def _keyed(key: hmac.HMAC, purpose: Purpose, payload: str) -> bytes:
         # a copy of the keyed state: `hmac.digest` would let other threads in for each of these few bytes
         keyed = key.copy()
         keyed.update(f"{purpose.value}:{payload}".encode())
-        return urlsafe_b64encode(keyed.digest()[:16]).rstrip(b"=").decode()
+        return keyed.digest()[:16]
+
+
+def _folded(mac: bytes) -> str:
+    return b32encode(mac).rstrip(b"=").decode().lower()
 
 
 def _key_id(secret: str) -> str:

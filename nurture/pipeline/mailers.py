@@ -22,6 +22,8 @@ class Mailer:
     reply_to: str | None
     server: str
     dkim: Sequence[DkimSigner]
+    bounce_domain: str | None = None
+    """Of the return path; without it reports go to `address`."""
 
     @property
     def domain(self) -> str:
@@ -35,17 +37,28 @@ def mailers_of(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) 
         name, address = parseaddr(sender.from_)
         address = _with_ascii_domain(address)
         dkim = signers.get(address.rpartition("@")[2].lower(), ())
-        mailers[key] = Mailer(name=name, address=address, reply_to=sender.reply_to, server=sender.server, dkim=dkim)
+        mailers[key] = Mailer(
+            name=name,
+            address=address,
+            reply_to=sender.reply_to,
+            server=sender.server,
+            dkim=dkim,
+            bounce_domain=_in_ascii(sender.bounce_domain) if sender.bounce_domain else None,
+        )
     return mailers
 
 
 def _with_ascii_domain(address: str) -> str:
     """The address as mail servers and Message-IDs have it (IDNA 2008); where the domain is none, as it is."""
     local, at, domain = address.rpartition("@")
+    return f"{local}{at}{_in_ascii(domain)}"
+
+
+def _in_ascii(domain: str) -> str:
     try:
-        return address if domain.isascii() else f"{local}{at}{idna.encode(domain, uts46=True).decode('ascii')}"
+        return domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii")
     except idna.IDNAError:
-        return address
+        return domain
 
 
 def owner_view(settings: Settings, owner: str | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from nurture.content.letters import (
     RenderProblem,
     compose_plain,
 )
+from nurture.content.return_path import return_path
 from nurture.content.templates import TemplateError
 from nurture.content.tokens import Purpose, Tokens
 from nurture.domain.cadence import JUST_ASKED, Cadence, Email, Tracking
@@ -174,7 +175,7 @@ class LetterWriter:
             log.exception("letter_not_written", message=row.id)
             raise RenderFailed(f"a mistake inside nurture: {type(error).__name__}") from None
         return Outgoing(
-            envelope_from=self._sender(row).address,
+            envelope_from=self._return_path(row),
             to=row.to_address,
             wire=letter.wire,
             subject=letter.subject,
@@ -456,6 +457,12 @@ class LetterWriter:
                 auto_submitted=True,
                 dkim=sender.dkim,
             )
+        )
+
+    def _return_path(self, row: Any) -> str:
+        sender = self._sender(row)
+        return (
+            sender.address if sender.bounce_domain is None else return_path(self._tokens, row.id, sender.bounce_domain)
         )
 
     def _sender(self, row: Any) -> Mailer:

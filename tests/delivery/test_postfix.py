@@ -17,10 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from sqlalchemy import update
 
+from nurture.content.return_path import message_of
+from nurture.content.tokens import Tokens
 from nurture.store import tables as t
 from tests.content.test_dkim import Key, VerifyKey, pem, record
 from tests.delivery.postfix import PASSWORD, USERNAME, Authority, Postfix, running_postfix, skip_where_missing
-from tests.engine.world import HEAD, World, add_leads, make_root, open_world, steps
+from tests.engine.world import HEAD, SECRET, World, add_leads, make_root, open_world, steps
 from tests.receiving import receiving
 
 Begin = Callable[..., World]
@@ -106,6 +108,18 @@ def test_a_letter_arrives_once_over_tls_as_it_was_signed(
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert max(map(len, letters[0].split(b"\r\n"))) <= 200
     assert letters[0].isascii()
+
+
+def test_a_bounce_domain_makes_a_return_path_that_names_the_message(begin: Begin, postfix: Postfix) -> None:
+    before = len(postfix.mail("zoe"))
+    world = begin("starttls", "zoe", sender=f'{SENDER}"\nbounce_domain = "bounces.acme.example')
+    run(world)
+    message = parsed(postfix.arrived("zoe", before + 1)[-1])
+    [row] = world.rows(t.message, "id")
+    path = message["Return-Path"]
+    assert re.fullmatch(r"<bounce\+[a-z0-9.]+@bounces\.acme\.example>", path)
+    assert message_of(Tokens([SECRET]), path) == row.id
+    assert message["From"] == SENDER
 
 
 def signatures_that_verify(letter: bytes, monkeypatch: pytest.MonkeyPatch) -> list[str]:
