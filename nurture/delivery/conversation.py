@@ -18,6 +18,8 @@ from nurture.domain.message import ReplyClass
 from nurture.domain.problem import Problem
 
 MAX_REPLY_BYTES = 32_768
+MOST_REPLIES_WAITING = 3
+"""As many as there are commands in one go; a server that says more talks to itself."""
 LEAVE_WITHIN_S = 2.0
 # between the brackets of MAIL and RCPT: nothing that could end them or the line, and a domain in ASCII
 _PATH = re.compile("[!-;=?A-~\u00a1-\ud7ff\ue000-\U0010ffff]+@[A-Za-z0-9.-]+\\Z")
@@ -55,6 +57,7 @@ class Conversation(asyncio.Protocol):
         self.message_count = 0
         self._buffer = bytearray()
         self._lines: list[bytes] = []
+        self._lines_bytes = 0
         self._replies: deque[tuple[int, str]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._writable = asyncio.Event()
@@ -204,18 +207,24 @@ class Conversation(asyncio.Protocol):
             line = bytes(self._buffer[: end + 1]).rstrip(b"\r\n")
             del self._buffer[: end + 1]
             self._lines.append(line)
+            self._lines_bytes += len(line)
+            if self._lines_bytes > MAX_REPLY_BYTES:
+                break
             if line[3:4] != b"-":
                 self._complete()
-        if len(self._buffer) + sum(map(len, self._lines)) > MAX_REPLY_BYTES:
+        if len(self._buffer) + self._lines_bytes > MAX_REPLY_BYTES:
             self._end("the server's reply has no end")
 
     def _complete(self) -> None:
-        lines, self._lines = self._lines, []
+        lines, self._lines, self._lines_bytes = self._lines, [], 0
         code = lines[-1][:3]
         if not code.isdigit():
             self._end("the server speaks something other than SMTP")
             return
         text = "\n".join(line[4:].decode("utf-8", "replace") for line in lines)
+        if len(self._replies) >= MOST_REPLIES_WAITING:
+            self._end("the server talks without being asked")
+            return
         self._replies.append((int(code), text))
         self._wake()
 

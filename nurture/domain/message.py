@@ -76,3 +76,12 @@ class ReplyClass(StrEnum):
     SOFT = "soft"
     HARD = "hard"
     BLOCK = "block"
+
+
+class ReplyCause(StrEnum):
+    """What a refusal is about, where more hangs on it than its class says."""
+
+    HOST_UNKNOWN = "host unknown"
+    """The domain takes no mail: hard only once it stays so, because name servers fail and are mended."""
+    THIS_ALONE = "this alone"
+    """A block of this message or mailbox (too large, a closed group), which says nothing of the domain's other mail."""
