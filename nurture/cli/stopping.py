@@ -1,4 +1,7 @@
-"""`nurture pause`, `resume` and `release`: stop a cadence, a sender or everything by hand, and let it go on."""
+"""`nurture pause`, `resume` and `release`: stop a cadence, a sender or everything by hand, and let it go on.
+
+Mail to a recipient domain that refused it waits by itself; it is listed and let go here as well.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,12 @@ import typer
 from nurture.bootstrap import Installation, open_installation
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
 from nurture.documents.nearest import suggest
+from nurture.domain.domain_health import ANY_SENDER
 from nurture.domain.problem import Problem
 from nurture.store.backlog import let_backlog_go
 from nurture.store.cadences import held_back, in_force
 from nurture.store.cadences import release as release_cadence
+from nurture.store.domain_health import domain_pauses, domain_scope, lift_pauses
 from nurture.store.pauses import ALL, backlogs, cadence_scope, pauses, sender_scope
 from nurture.store.pauses import pause as pause_scope
 from nurture.store.pauses import resume as resume_scope
@@ -21,6 +26,10 @@ from nurture.store.trials import stopped, take_up_trial
 
 Cadence = Annotated[str | None, typer.Argument(metavar="[CADENCE]", help="The stem of its file.")]
 Sender = Annotated[str | None, typer.Option("--sender", help="A sender of config.toml: its mail waits.")]
+Domain = Annotated[
+    str | None,
+    typer.Option("--domain", help="A recipient domain whose mail waits; with --sender, the mail of that sender alone."),
+]
 Everything = Annotated[bool, typer.Option("--all", help="Every cadence.")]
 
 
@@ -32,7 +41,8 @@ def pause(
     as_json: AsJson = False,
     workspace: WorkspaceDir = Path(),
 ) -> None:
-    """Stop a cadence, a sender's mail, or all cadences, until `resume`. Without any of them: what is stopped now."""
+    """Stop a cadence, a sender's mail, or all cadences, until `resume`. Without any of them: what is stopped now, also
+    the mail that waits by itself because a recipient domain refused it."""
     installation = open_installation(workspace)
     if cadence is None and sender is None and not everything:
         _list(installation, as_json=as_json)
@@ -47,11 +57,15 @@ def resume(
     cadence: Cadence = None,
     sender: Sender = None,
     everything: Everything = False,
+    domain: Domain = None,
     as_json: AsJson = False,
     workspace: WorkspaceDir = Path(),
 ) -> None:
     """Let what was paused go on. What fell due meanwhile is due now, and is not late."""
     installation = open_installation(workspace)
+    if domain is not None:
+        _resume_domain(installation, domain, sender, is_alone=cadence is None and not everything, as_json=as_json)
+        return
     scope = _scope(installation, cadence, sender, everything=everything)
     with installation.database.transaction() as connection:
         done = resume_scope(connection, scope, now=installation.clock())
@@ -107,14 +121,35 @@ def _scope(installation: Installation, cadence: str | None, sender: str | None, 
     return cadence_scope(name)
 
 
+def _resume_domain(
+    installation: Installation, domain: str, sender: str | None, *, is_alone: bool, as_json: bool
+) -> None:
+    if not is_alone:
+        raise typer.BadParameter("--domain goes with --sender or by itself")
+    if sender is not None:
+        _scope(installation, None, sender, everything=False)
+    name = domain.lower().removeprefix("@")
+    with installation.database.transaction() as connection:
+        done = lift_pauses(connection, name, sender=sender, now=installation.clock())
+    scope = domain_scope(name, sender or ANY_SENDER)
+    _say(printable(scope), done, "goes on", "was not stopped", as_json=as_json)
+
+
 def _list(installation: Installation, *, as_json: bool) -> None:
     with installation.database.reading() as connection:
-        rows = pauses(connection)
+        by_hand, waiting = pauses(connection), domain_pauses(connection)
+    rows = [{"scope": row.scope, "at": row.at, "note": row.note, "until": None} for row in by_hand]
+    rows += [
+        {"scope": domain_scope(each.domain, each.sender), "at": each.since, "note": str(each), "until": each.until}
+        for each in waiting
+    ]
     if as_json:
-        print_json([{"scope": row.scope, "at": row.at, "note": row.note} for row in rows])
+        print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row.scope} since {row.at:%Y-%m-%d %H:%M} UTC" + (f": {printable(row.note)}" if row.note else ""))
+        until = f" until {row['until']:%Y-%m-%d %H:%M} UTC" if row["until"] else ""
+        note = f": {printable(row['note'])}" if row["note"] else ""
+        typer.echo(f"{row['scope']} since {row['at']:%Y-%m-%d %H:%M} UTC{until}{note}")
     if not rows:
         typer.echo("nothing is stopped")
 

@@ -60,7 +60,7 @@ TRANSITIONS: dict[EnrollmentStatus, frozenset[EnrollmentStatus]] = {
     EnrollmentStatus.ACTIVE: frozenset({EnrollmentStatus.PAUSED, EnrollmentStatus.COMPLETED, EnrollmentStatus.EXITED}),
     EnrollmentStatus.PAUSED: frozenset({EnrollmentStatus.ACTIVE, EnrollmentStatus.EXITED}),
     EnrollmentStatus.COMPLETED: frozenset(),
-    EnrollmentStatus.EXITED: frozenset(),
+    EnrollmentStatus.EXITED: frozenset({EnrollmentStatus.ACTIVE}),  # a bounce that was taken back: the domain is ill
 }
 
 RUNNING = (EnrollmentStatus.ACTIVE, EnrollmentStatus.PAUSED)

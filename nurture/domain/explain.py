@@ -50,7 +50,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.OUT_OF_WINDOW: "outside of its sending hours[; they begin {until}]",
     Reason.CAPPED: "has had enough mail for now[ ({cap})][; free again {until}]",
     Reason.LIMITED: "a limit of the sender or the receiving domain is used up[ ({limit})][; free again {until}]",
-    Reason.PAUSED: "paused[ while {by} runs, which goes first]",
+    Reason.PAUSED: "paused[ while {by} runs, which goes first][: {why}][, until {until}]",
     Reason.HELD: "marketing is held[: {why}][, until {until}]",
     Reason.SKIPPED_LATE: "left out, because it would have come too late[, by {late_by}]",
     Reason.SKIPPED_EXPIRED: "left out, because its time is over[: {expired_at}]",
@@ -68,7 +68,7 @@ SENTENCES: Mapping[Reason, str] = {
     Reason.TASK_CLOSED: "[{by} closed ]the task[: {outcome}][ ({task})]",
     Reason.POSTED: "posted[ to {channel}]",
     Reason.ENROLLED_IN: "entered[ {cadence}][; no: {why}]",
-    Reason.RESUMED: "goes on",
+    Reason.RESUMED: "goes on[: {why}]",
     Reason.TAGGED: "[tagged {tag}][no longer tagged {untag}]",
     Reason.NOTIFIED: "[{to} was told][: {message}]",
 }

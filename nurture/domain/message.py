@@ -52,7 +52,7 @@ TRANSITIONS: dict[MessageStatus, frozenset[MessageStatus]] = {
         {MessageStatus.SENT, MessageStatus.BOUNCED, MessageStatus.DEFERRED, MessageStatus.FAILED, MessageStatus.QUEUED}
     ),
     MessageStatus.SENT: frozenset({MessageStatus.BOUNCED}),  # a DSN after acceptance
-    MessageStatus.BOUNCED: frozenset(),
+    MessageStatus.BOUNCED: frozenset({MessageStatus.DEFERRED}),  # refused by a domain that turns out to be ill
     MessageStatus.FAILED: frozenset(),
     MessageStatus.CANCELED: frozenset(),
 }

@@ -41,6 +41,8 @@ class Claimed:
     expires_at: datetime | None
     starts_at: datetime | None
     """The moment that a rate deals it; None: any."""
+    is_trying: bool = False
+    """It is among the few that try a domain to which mail waited."""
 
 
 @dataclass(frozen=True, kw_only=True)

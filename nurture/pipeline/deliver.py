@@ -21,6 +21,7 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,12 +31,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
+from nurture.delivery.replies import Reply
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.backoff import next_attempt
 from nurture.domain.clearance import Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision, moved_along, why_never
+from nurture.pipeline.domains import Domains, held_by
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.outgoing import Outgoing, RenderFailed
 from nurture.store.bounces import record_bounces
@@ -100,6 +103,7 @@ class Deliverer:
         self._due_by: datetime | None = None
         self._draining = False
         self._presence = Presence(database, owner)
+        self._domains = Domains()
         self.may_claim: Callable[[], bool] = lambda: True
         """Asked before each claim; what is claimed already goes on its way."""
 
@@ -114,6 +118,7 @@ class Deliverer:
     async def close(self) -> None:
         for server in self._servers.values():
             await server.close()
+        await asyncio.to_thread(self._write_counts)
         await asyncio.to_thread(self._presence.end)
 
     async def deliver(self, *, due_by: datetime | None = None) -> DeliverReport:
@@ -159,7 +164,8 @@ class Deliverer:
             with self._database.transaction() as connection:
                 busy = self._limits.under_way(connection)
                 full = self._limits.full(busy)
-                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD, besides=full)
+                closed = self._domains.look(connection, now)
+                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD, besides=full, closed=closed)
                 if not rows:
                     return []
                 claimed = self._take(connection, rows, busy, now)
@@ -190,6 +196,15 @@ class Deliverer:
                 case Never(code=code, why=why) as never:
                     over[(never.status, why)].append(row.id)
                     decisions += decision(row, code, now, why_never(why, waiting[row.id].expires_at, code))
+        gate = self._domains.gate(list(going.values()), now)
+        for row_id, pause in gate.barred.items():
+            row = going.pop(row_id)
+            moments[row_id] = held_by(pause, row, waiting[row_id].expires_at)
+            if row.blocked_by != Reason.PAUSED.value:
+                blocks[row_id] = Reason.PAUSED.value
+                decisions += decision(row, Reason.PAUSED, now, {"why": str(pause), "until": pause.until.isoformat()})
+        for row_id in gate.left:
+            going.pop(row_id)
         permits = self._limits.admit(
             connection,
             list(going.values()),
@@ -224,6 +239,7 @@ class Deliverer:
                 material=materials[row_id],
                 expires_at=waiting[row_id].expires_at,
                 starts_at=permits.starts.get(row_id),
+                is_trying=row_id in gate.trying,
             )
             for row_id in claim(connection, headers, lease)
         ]
@@ -298,10 +314,20 @@ class Deliverer:
         while True:
             await asyncio.sleep(TAKE_UP_EVERY_S)
             try:
+                await asyncio.to_thread(self._look_at_domains)
                 if self.may_claim():
                     await asyncio.to_thread(self._end_leases)
             except SQLAlchemyError as error:
                 log.error("leases_not_taken_up", error=type(error).__name__)
+
+    def _look_at_domains(self) -> None:
+        with self._database.reading() as connection:
+            self._domains.look_again(connection)
+
+    def _write_counts(self) -> None:
+        if self._domains.has_counts:
+            with self._database.transaction() as connection:
+                self._domains.write_counts(connection, self._clock())
 
     def _renew_rows(self, rows: list[int], lease: Lease) -> None:
         self._presence.keep()
@@ -338,6 +364,9 @@ class Deliverer:
             return self._deferred(
                 claimed, ReplyClass.SOFT, "its time ended while it stood in line", until=self._clock()
             )
+        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, self._clock())
+        if pause is not None:
+            return self._deferred(claimed, ReplyClass.SOFT, str(pause), until=self._clock())
         try:
             outgoing = self._letters.write(claimed.row, claimed.header, claimed.material)
         except RenderFailed as error:
@@ -358,7 +387,7 @@ class Deliverer:
         except CannotCarry as error:
             return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
         if refusal is not None:
-            return self._refused(claimed, refusal.klass, refusal.text)
+            return self._answered(claimed, refusal)
         mark = Dotted(
             message_row=claimed.row.id,
             epoch=claimed.epoch,
@@ -386,9 +415,7 @@ class Deliverer:
         except Exception as error:  # noqa: BLE001  whatever it is: from here on nobody knows
             conversation.abort()
             return self._outcome(claimed, MessageStatus.UNKNOWN, text=f"link lost after the end: {error}")
-        if reply.accepted:
-            return self._outcome(claimed, MessageStatus.SENT, klass=reply.klass, text=reply.text)
-        return self._refused(claimed, reply.klass, reply.text)
+        return self._answered(claimed, reply)
 
     # --- 5: outcomes
 
@@ -403,21 +430,28 @@ class Deliverer:
             reply=text,
         )
 
-    def _refused(self, claimed: Claimed, klass: ReplyClass, text: str) -> Outcome:
-        if klass is ReplyClass.HARD:
-            return self._outcome(claimed, MessageStatus.BOUNCED, klass=klass, text=text)
-        return self._deferred(claimed, klass, text)
+    def _answered(self, claimed: Claimed, reply: Reply) -> Outcome:
+        """What a server said of this message alone; `Domains` may see in it what it says of all."""
+        ends = {ReplyClass.ACCEPTED: MessageStatus.SENT, ReplyClass.HARD: MessageStatus.BOUNCED}.get(reply.klass)
+        if ends is not None:
+            outcome = self._outcome(claimed, ends, klass=reply.klass, text=reply.text)
+        else:
+            if reply.klass is ReplyClass.BLOCK and reply.cause is None:
+                self._domains.note_block(claimed.row, reply.text, self._clock())
+            outcome = self._deferred(claimed, reply.klass, reply.text)
+        return replace(outcome, cause=reply.cause, is_answer=True)
+
+    def _again(self, claimed: Claimed) -> datetime:
+        return next_attempt(self._clock(), attempt=claimed.row.attempt + 1, chance=self._rng.random())
 
     def _deferred(self, claimed: Claimed, klass: ReplyClass, text: str, *, until: datetime | None = None) -> Outcome:
-        now = self._clock()
-        again = until or next_attempt(now, attempt=claimed.row.attempt + 1, chance=self._rng.random())
         return Outcome(
             message_row=claimed.row.id,
             epoch=claimed.epoch,
             status=MessageStatus.DEFERRED,
             reply_class=klass.value,
             reply=text,
-            not_before=again,
+            not_before=until or self._again(claimed),
         )
 
     def _given_back(self, claimed: Claimed) -> Outcome:
@@ -425,7 +459,8 @@ class Deliverer:
 
     def _record(self, connection: Connection, outcomes: list[Outcome], now: datetime) -> list[Outcome]:
         """The outcome and what follows from it, in one transaction, which may fail and be tried again."""
-        written = record_outcomes(connection, outcomes, owner=self.owner, now=now)
+        judged = self._domains.judge(connection, outcomes, self._held, now, self._again)
+        written = record_outcomes(connection, judged, owner=self.owner, now=now)
         decisions: list[NewDecision] = []
         bounced = []
         for outcome in written:
@@ -435,16 +470,18 @@ class Deliverer:
             detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
             if outcome.status is MessageStatus.FAILED:
                 detail = {"why": outcome.reply}
-            if outcome.not_before is not None:
+            if outcome.not_before is not None and outcome.not_before > now:
                 detail["until"] = outcome.not_before.isoformat()
             decisions += decision(claimed.row, Reason(outcome.status.value), now, detail)
             if outcome.status is MessageStatus.BOUNCED:
-                bounced.append((claimed.row, outcome.reply or ""))
+                bounced.append((claimed.row, outcome.reply or "", outcome.cause))
         record_decisions(connection, decisions)
         record_bounces(connection, bounced, now=now)
         return written
 
     def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:
+        if outcomes:
+            self._domains.committed()
         self._counts.update(outcome.status.value for outcome in written)
         for outcome in outcomes:
             self._held.pop(outcome.message_row, None)

@@ -13,6 +13,7 @@ from nurture.domain.cadence import Cadence
 from nurture.domain.limits import REPUTATION_OVER, Reputation
 from nurture.store.cadences import in_force
 from nurture.store.database import Database
+from nurture.store.domain_health import forget_old
 from nurture.store.experiments import experiments_in, look, record
 from nurture.store.limits import any_harm, judged_from, standing_of, warn_once
 from nurture.store.pauses import pause, sender_scope
@@ -42,6 +43,8 @@ def maintain(
     """Every chore once; a second pass changes nothing."""
     judge_trials(database=database, now=now)
     judge_senders(database=database, senders=senders, now=now)
+    with database.transaction() as connection:
+        forget_old(connection, now=now)
     return look_at_experiments(database=database, cadences=cadences, now=now, rng=rng)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, update
+from sqlalchemy import Connection, case, insert, select, update
 
 from nurture.domain.custom import read_props
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.event import Verdict
 from nurture.store import tables as t
-from nurture.store.database import insert_ignore
+from nurture.store.database import insert_ignore, one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,37 @@ def record_event(connection: Connection, new: NewEvent, *, now: datetime) -> int
     statement = insert_ignore(connection, t.event).values(row).returning(t.event.c.id)
     event_id: int | None = connection.execute(statement).scalar_one_or_none()
     return event_id
+
+
+def take_back(connection: Connection, reasons: Mapping[int, str], *, now: datetime) -> int:
+    """Events (by id) that were no person's doing after all, each with the reason; returns how many were revised.
+
+    Guarded by the verdict read: an event that is a machine's already stays as it is. Each revision is a
+    `verdict_change` row for `react` to draw the consequences.
+    """
+    e = t.event.c
+    if not reasons:
+        return 0
+    statement = select(e.id, e.verdict).where(one_of(e.id, sorted(reasons)), e.verdict != Verdict.MACHINE.value)
+    by_change: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for row in connection.execute(statement):
+        by_change[(row.verdict, str(reasons[row.id]))].append(row.id)
+    revised = 0
+    for (before, reason), ids in by_change.items():
+        change = (
+            update(t.event)
+            .where(one_of(e.id, ids), e.verdict == before)
+            .values(verdict=Verdict.MACHINE.value, verdict_reason=reason)
+            .returning(e.id)
+        )
+        rows = [
+            {"event_id": id_, "at": now, "before": before, "after": Verdict.MACHINE.value, "reason": reason}
+            for id_ in connection.scalars(change)
+        ]
+        if rows:
+            connection.execute(insert(t.verdict_change), rows)
+        revised += len(rows)
+    return revised
 
 
 def _storable(value: Any) -> Any:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from nurture.domain.event import EventName, Verdict
 from nurture.domain.message import MessageKind, MessageStatus
@@ -29,7 +29,7 @@ from nurture.domain.verdict import (
 )
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
-from nurture.store.events import NewEvent
+from nurture.store.events import NewEvent, take_back
 
 TrackingMode = Literal["always", "consent", "hygiene", "never"]
 SOURCE = "web"
@@ -107,7 +107,7 @@ def revise_verdicts(connection: Connection, message_ids: Iterable[int], *, now: 
     for rows in by_message.values():
         signs = signs_in_company([_neighbour(row) for row in rows])
         given_away.update({row.event_id: signs[row.id] for row in rows if row.id in signs and row.event_id is not None})
-    return _revise(connection, given_away, now=now)
+    return take_back(connection, given_away, now=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,30 +315,3 @@ def _neighbour(row: Any) -> Neighbour:
         user_agent=row.user_agent,
         network_address=row.network_address,
     )
-
-
-def _revise(connection: Connection, events: Mapping[int, Sign], *, now: datetime) -> int:
-    """Guarded by the verdict read: an event that is a machine's already stays as it is."""
-    e = t.event.c
-    if not events:
-        return 0
-    statement = select(e.id, e.verdict).where(e.id.in_(events), e.verdict != Verdict.MACHINE.value)
-    by_change: dict[tuple[str, Sign], list[int]] = defaultdict(list)
-    for row in connection.execute(statement):
-        by_change[(row.verdict, events[row.id])].append(row.id)
-    revised = 0
-    for (before, sign), ids in by_change.items():
-        change = (
-            update(t.event)
-            .where(e.id.in_(ids), e.verdict == before)
-            .values(verdict=Verdict.MACHINE.value, verdict_reason=sign.value)
-            .returning(e.id)
-        )
-        rows = [
-            {"event_id": id_, "at": now, "before": before, "after": Verdict.MACHINE.value, "reason": sign.value}
-            for id_ in connection.scalars(change)
-        ]
-        if rows:
-            connection.execute(insert(t.verdict_change), rows)
-        revised += len(rows)
-    return revised

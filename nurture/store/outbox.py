@@ -32,8 +32,9 @@ from sqlalchemy import (
 
 from nurture.domain.cadence import JUST_ASKED
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
+from nurture.domain.domain_health import ANY_SENDER
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
-from nurture.domain.message import WAITING, MessageKind, MessageStatus
+from nurture.domain.message import WAITING, MessageKind, MessageStatus, ReplyCause
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.lead_facts import LEAD_FIELDS
@@ -71,7 +72,7 @@ class Dotted:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an attempt ended. `not_before` only for deferred."""
+    """How an attempt ended. `not_before` only for deferred. `is_answer`: a server said so of this message."""
 
     message_row: int
     epoch: int
@@ -79,15 +80,27 @@ class Outcome:
     reply_class: str | None = None
     reply: str | None = None
     not_before: datetime | None = None
+    cause: ReplyCause | None = None
+    is_answer: bool = False
 
 
-def due_messages(connection: Connection, *, now: datetime, limit: int, besides: Collection[str] = ()) -> list[Any]:
+def due_messages(
+    connection: Connection,
+    *,
+    now: datetime,
+    limit: int,
+    besides: Collection[str] = (),
+    closed: Collection[tuple[str, str]] = (),
+) -> list[Any]:
     """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on.
 
-    Mail to the domains `besides` is left alone.
+    Mail to the domains `besides` is left alone, and so is mail by `closed`: (domain, sender), by any sender where "".
     """
     m = t.message
-    others = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
+    others: list[ColumnElement[bool]] = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
+    for domain, sender in closed:
+        of_sender = [m.c.sender == sender] if sender != ANY_SENDER else []
+        others.append(not_(and_(m.c.recipient_domain == domain, *of_sender)))
     statement = (
         _with_lead_and_enrollment()
         .where(IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)

@@ -15,6 +15,7 @@ CHUNK = 500
 _ERASED = "erased"
 COLD = "cold"
 """Let go because nothing was heard of it; a human event or new consent lifts it."""
+_OUTDONE = "a stronger reason took its place"
 _STRENGTH = (COLD, "unsubscribed", "imported", "by_hand", "bounced", "complained", _ERASED)
 
 
@@ -30,7 +31,7 @@ def suppress_all(
     keys = sorted(reasons)
     acting = _acting(connection, keys)
     weaker = [key for key in keys if key in acting and _strength(acting[key]) < _strength(reasons[key])]
-    _lift(connection, weaker, now=now, note="a stronger reason took its place")
+    _lift(connection, weaker, now=now, note=_OUTDONE)
     fresh = [key for key in keys if key not in acting or key in weaker]
     if not fresh:
         return set()
@@ -42,6 +43,24 @@ def suppress_all(
 def lift(connection: Connection, address_key: str, *, now: datetime, note: str) -> bool:
     """Let mail through to it again. False when nothing was suppressed under this key."""
     return _lift(connection, [address_key], now=now, note=note) == 1
+
+
+def unsuppress_bounced(
+    connection: Connection, keys: Sequence[str], *, since: datetime, now: datetime, note: str
+) -> None:
+    """Of these address keys those that a bounce suppressed since then get mail again, unless a weaker reason acted
+    before: that one acts again.
+    """
+    s = t.suppression.c
+    for start in range(0, len(keys), CHUNK):
+        some = s.address_key.in_(keys[start : start + CHUNK])
+        acting = select(s.address_key, s.at).where(some, s.reason == "bounced", s.lifted_at.is_(None), s.at > since)
+        since_when = {row.address_key: row.at for row in connection.execute(acting)}
+        _lift(connection, since_when, now=now, note=note)
+        outdone = select(s.address_key, s.reason, s.lifted_at, s.note).where(some, s.lifted_note == _OUTDONE)
+        for row in connection.execute(outdone):
+            if since_when.get(row.address_key) == row.lifted_at:
+                suppress(connection, row.address_key, reason=row.reason, now=now, note=row.note)
 
 
 def lift_cold(connection: Connection, signs: Mapping[str, datetime], *, now: datetime) -> None:

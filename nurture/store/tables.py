@@ -269,6 +269,47 @@ class SenderState(SQLModel, table=True):
     warned_at: datetime | None = _time()
 
 
+class DomainPause(SQLModel, table=True):
+    """Mail to a recipient domain that waits: of one sender, whom it blocks, or of all (`sender` is ""): it is ill.
+
+    Nothing goes until `until`; then a few messages try whether it takes mail again, and the row ends, or is renewed
+    for longer: `times` counts these. Where a person said that the domain is well, `until` is NULL and `trusted_until`
+    is until when its refusals are taken at their word.
+    """
+
+    __tablename__ = "domain_pause"
+
+    domain: str = Field(primary_key=True)
+    sender: str = Field(primary_key=True)
+    since: datetime | None = _time(nullable=False)
+    until: datetime | None = _time()
+    times: int = 1
+    reply: str = Field(sa_column=Column(Text, nullable=False))
+    trusted_until: datetime | None = _time()
+
+
+class DomainReplies(SQLModel, table=True):
+    """How many replies a recipient domain gave in five minutes from `at` on, and how many of them were hard."""
+
+    __tablename__ = "domain_replies"
+
+    domain: str = Field(primary_key=True)
+    at: datetime | None = Field(sa_column=Column(UTCDateTime, primary_key=True, index=True))
+    replies: int = 0
+    hard: int = 0
+
+
+class UnknownHost(SQLModel, table=True):
+    """A recipient domain that was found to take no mail, again and again since `since`."""
+
+    __tablename__ = "unknown_host"
+
+    domain: str = Field(primary_key=True)
+    since: datetime | None = _time(nullable=False)
+    last_at: datetime | None = _time(nullable=False)
+    failures: int = 1
+
+
 class CurrentLead(SQLModel, table=True):
     """Who met a cadence's segment when it began: an `only_future` one never takes them, `only_current` only them."""
 
@@ -786,6 +827,9 @@ pause: Table = _tables["pause"]
 milestone: Table = _tables["milestone"]
 allowance: Table = _tables["allowance"]
 sender_state: Table = _tables["sender_state"]
+domain_pause: Table = _tables["domain_pause"]
+domain_replies: Table = _tables["domain_replies"]
+unknown_host: Table = _tables["unknown_host"]
 current_lead: Table = _tables["current_lead"]
 enrollment: Table = _tables["enrollment"]
 link_set: Table = _tables["link_set"]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from nurture.domain.addresses import erased_key
 from nurture.store import tables as t
 from nurture.store.database import Database
-from nurture.store.suppressions import has_erased, lift, suppress, suppress_all, suppressed_among
+from nurture.store.suppressions import has_erased, lift, suppress, suppress_all, suppressed_among, unsuppress_bounced
 
 NOW = datetime(2026, 11, 2, 9, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -34,6 +34,24 @@ def test_a_stronger_reason_takes_the_place_of_a_weaker_one(database: Database) -
         assert suppressed_among(connection, [ANN]) == {ANN: "complained"}
         rows = connection.execute(select(t.suppression).order_by(t.suppression.c.id)).all()
         assert [(row.reason, row.lifted_at) for row in rows] == [("unsubscribed", LATER), ("complained", None)]
+
+
+def test_a_bounce_that_is_taken_back_leaves_what_acted_before_it(database: Database) -> None:
+    with database.transaction() as connection:
+        for key, reason in ((ANN, "unsubscribed"), ("cold@x.example", "cold"), ("old@x.example", "bounced")):
+            suppress(connection, key, reason=reason, now=NOW, note="before")
+        keys = [ANN, "cold@x.example", "old@x.example", "new@x.example", "angry@x.example"]
+        suppress_all(connection, dict.fromkeys(keys, "bounced"), now=LATER)
+        suppress(connection, "angry@x.example", reason="complained", now=LATER)
+        taken_back = LATER + timedelta(minutes=10)
+        for _ in range(2):
+            unsuppress_bounced(connection, keys, since=LATER - timedelta(hours=1), now=taken_back, note="ill")
+            assert suppressed_among(connection, keys) == {
+                ANN: "unsubscribed",
+                "cold@x.example": "cold",
+                "old@x.example": "bounced",
+                "angry@x.example": "complained",
+            }
 
 
 def test_what_is_lifted_stays_on_record_and_may_be_suppressed_again(database: Database) -> None:
