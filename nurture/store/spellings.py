@@ -7,12 +7,13 @@ Each holds what both spellings need; a dialect renders its own and leaves the ot
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, Select, Text, literal
+from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, FromClause, Select, Text, literal, text
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -357,3 +358,29 @@ class _WholeMillionths(_Spelled):
 def to_millionths(number: ColumnElement[float]) -> ColumnElement[float]:
     """A number that is not negative, rounded to six places."""
     return _WholeMillionths(number)
+
+
+# --- rows that travel as one value
+
+_GIVEN = {
+    "sqlite": "SELECT {} FROM json_each(:given)",
+    "postgresql": "SELECT * FROM json_to_recordset(CAST(:given AS json)) AS given ({})",
+}
+
+
+def given_rows(dialect: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+    """Rows that a statement is given as the value `given` (see `as_given`), so that its text is the same for all.
+
+    Building a statement for each batch costs more than running it.
+    """
+    if dialect == "sqlite":
+        said = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
+    else:
+        spoken = postgresql.dialect()  # type: ignore[no-untyped-call]
+        said = ", ".join(f"{name} {kind.dialect_impl(spoken).compile(spoken)}" for name, kind in columns.items())
+    return text(_GIVEN[dialect].format(said)).columns(**columns).subquery("given")
+
+
+def as_given(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The value of `given`; times in UTC, as both databases read them."""
+    return json.dumps(rows, default=lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}")
