@@ -10,6 +10,7 @@ import typer
 
 from nurture.bootstrap import open_installation
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
+from nurture.cli.stopping import say_stop, what_is_stopped
 from nurture.domain.message import MessageStatus
 from nurture.store.message_views import (
     MessageFilter,
@@ -89,7 +90,10 @@ def _show(where: str | None, *also: MessageFilter, as_json: bool, limit: int | N
     installation = open_installation(workspace)
     with installation.database.reading() as connection:
         rows = list_messages(connection, filters, limit=limit)
+        stopped = what_is_stopped(connection)
     if as_json:
         print_json(rows)
     else:
         print_table(rows, title="messages")
+        for each in stopped:
+            typer.echo(f"stopped: {say_stop(each)}", err=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -21,6 +22,8 @@ from nurture.bootstrap import (
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
 from nurture.daemon import Role, run_daemon
 from nurture.engines.stages import PassReport, Stages
+
+T = TypeVar("T")
 
 
 def run(
@@ -38,7 +41,7 @@ def run(
     with hold_lock(installation) as alone:
         if once:
             stages = build_stages(installation, files, sole_worker=alone)
-            _print(asyncio.run(_once(stages)), as_json=as_json)
+            _print(_in_a_loop(_once(stages)), as_json=as_json)
             return
         serve = only != "work"
         server = build_public_server(installation, files) if serve else None
@@ -48,7 +51,17 @@ def run(
             typer.echo(f"nurture: running{f', public pages at http://{server.address}' if server else ''}", err=True)
 
         engine_of = partial(build_engine, installation)
-        asyncio.run(run_daemon(root=workspace, stages=working, engine_of=engine_of, server=server, announce=announce))
+        _in_a_loop(run_daemon(root=workspace, stages=working, engine_of=engine_of, server=server, announce=announce))
+
+
+def _in_a_loop(work: Coroutine[Any, Any, T]) -> T:
+    """On uvloop where it runs: sending is a sixth faster on it."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        return runner.run(work)
 
 
 async def _once(stages: Stages) -> PassReport:

@@ -5,10 +5,12 @@ Mail to a recipient domain that refused it waits by itself; it is listed and let
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Connection
 
 from nurture.bootstrap import Installation, open_installation
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
@@ -135,21 +137,30 @@ def _resume_domain(
     _say(printable(scope), done, "goes on", "was not stopped", as_json=as_json)
 
 
+def what_is_stopped(connection: Connection) -> list[dict[str, Any]]:
+    """Scope, since when, until when (None: a person says so) and why, of everything that stops mail."""
+    rows = [{"scope": row.scope, "at": row.at, "note": row.note, "until": None} for row in pauses(connection)]
+    return rows + [
+        {"scope": domain_scope(each.domain, each.sender), "at": each.since, "note": str(each), "until": each.until}
+        for each in domain_pauses(connection)
+    ]
+
+
+def say_stop(row: Mapping[str, Any]) -> str:
+    """One of them in a line."""
+    until = f" until {row['until']:%Y-%m-%d %H:%M} UTC" if row["until"] else ""
+    note = f": {printable(row['note'])}" if row["note"] else ""
+    return f"{row['scope']} since {row['at']:%Y-%m-%d %H:%M} UTC{until}{note}"
+
+
 def _list(installation: Installation, *, as_json: bool) -> None:
     with installation.database.reading() as connection:
-        by_hand, waiting = pauses(connection), domain_pauses(connection)
-    rows = [{"scope": row.scope, "at": row.at, "note": row.note, "until": None} for row in by_hand]
-    rows += [
-        {"scope": domain_scope(each.domain, each.sender), "at": each.since, "note": str(each), "until": each.until}
-        for each in waiting
-    ]
+        rows = what_is_stopped(connection)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        until = f" until {row['until']:%Y-%m-%d %H:%M} UTC" if row["until"] else ""
-        note = f": {printable(row['note'])}" if row["note"] else ""
-        typer.echo(f"{row['scope']} since {row['at']:%Y-%m-%d %H:%M} UTC{until}{note}")
+        typer.echo(say_stop(row))
     if not rows:
         typer.echo("nothing is stopped")
 

@@ -161,6 +161,8 @@ def test_release_and_why_speak_of_it(tmp_path: Path) -> None:
     listed = CliRunner().invoke(app, ["pause", "--workspace", root])
     assert "backlog:welcome" in listed.stdout
     assert "6 due" in listed.stdout
+    mail = CliRunner().invoke(app, ["messages", "--workspace", root])
+    assert "stopped: backlog:welcome" in mail.stderr
     released = CliRunner().invoke(app, ["release", "--workspace", root])
     assert "welcome: its backlog goes out" in released.stdout
     again = CliRunner().invoke(app, ["release", "--json", "--workspace", root])
