@@ -17,7 +17,7 @@ from bench.machine import kibibytes
 from bench.next_hop import smtp_sink
 from bench.rows import Row, at_most, options_of, tell
 from bench.sending_workspace import Chain, make_workspace, put_off, queue_letters
-from nurture.bootstrap import prepare_logging
+from nurture.logs import prepare_logging
 
 GROWTH = at_most(1.10)
 MEGABYTES = 100

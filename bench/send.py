@@ -17,7 +17,7 @@ from bench.next_hop import smtp_sink, smtp_source
 from bench.plain_loop import send_plainly
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
 from bench.sending_workspace import DKIM, Chain, make_workspace, queue_again, queue_letters
-from nurture.bootstrap import prepare_logging
+from nurture.logs import prepare_logging
 
 GOALS = {"none": at_least(0.50), "rsa-2048": at_least(0.25), "ed25519": at_least(0.45)}
 NAMES = {"none": "without DKIM", "rsa-2048": "RSA-2048", "ed25519": "Ed25519"}

@@ -22,7 +22,7 @@ from bench.next_hop import smtp_sink
 from bench.plain_loop import send_plainly
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
 from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters
-from nurture.bootstrap import prepare_logging
+from nurture.logs import prepare_logging
 
 GOAL = at_least(3)
 LETTERS = 50

@@ -22,7 +22,7 @@ from bench.machine import processor_seconds
 from bench.next_hop import smtp_sink
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
 from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters, settle
-from nurture.bootstrap import prepare_logging
+from nurture.logs import prepare_logging
 
 GOALS = {2: at_least(1.6)}
 ROOT = Path(__file__).resolve().parent.parent

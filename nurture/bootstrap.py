@@ -8,23 +8,19 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import logging
 import os
 import random
 import secrets
 import socket
-import sys
 import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from zoneinfo import ZoneInfo
-
-import structlog
 
 from nurture.authoring.compile_tests import CadenceTest
 from nurture.authoring.workspace import Workspace
@@ -460,29 +456,3 @@ def _addresses(installation: Installation) -> dict[str, ServerAddress]:
 
 def _calendar(settings: Settings) -> Calendar:
     return Calendar(settings.holidays.extra, settings.workspace.country)
-
-
-class _StandardError:
-    """Whatever standard error is when a line is written. One that is closed, or full, keeps no mail from going."""
-
-    def msg(self, message: str) -> None:
-        with suppress(OSError, ValueError):
-            print(message, file=sys.stderr, flush=True)  # noqa: T201  this is where lines go
-
-    log = debug = info = warn = warning = error = critical = fatal = exception = msg
-
-
-def prepare_logging() -> None:
-    """Structured lines on standard error: one JSON document each, or colours on a terminal. No addresses in them."""
-    terminal = sys.stderr.isatty()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda *_: _StandardError(),
-    )
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)  # the engine itself tells of what ends its worker

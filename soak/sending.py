@@ -28,7 +28,7 @@ from bench.databases import a_database
 from bench.machine import kibibytes
 from bench.next_hop import smtp_sink
 from bench.sending_workspace import SQLITE, Chain, make_workspace, queue_letters
-from nurture.bootstrap import prepare_logging
+from nurture.logs import prepare_logging
 from nurture.store import tables as t
 from nurture.store.database import Database
 

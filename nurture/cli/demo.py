@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn
 
-from nurture.bootstrap import prepare_logging, system_clock
+from nurture.bootstrap import system_clock
 from nurture.cli.output import console, print_table
 from nurture.demonstration import Demonstration, Summary, demonstration, live, play, summarise
+from nurture.logs import prepare_logging
 
 
 def demo(once: Annotated[bool, typer.Option("--once", help="Stop after the summary.")] = False) -> None:

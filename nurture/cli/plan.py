@@ -16,10 +16,11 @@ from nurture.authoring.check import findings_of
 from nurture.authoring.content_checks import library_of
 from nurture.authoring.sources import read_sources
 from nurture.authoring.workspace import Workspace, compile_sources
-from nurture.bootstrap import Installation, Rehearsed, build_stages, prepare_logging, system_clock
+from nurture.bootstrap import Installation, Rehearsed, build_stages, system_clock
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
 from nurture.documents.finding import has_errors
 from nurture.domain.problem import Problem
+from nurture.logs import prepare_logging
 from nurture.pipeline.rules import Rules
 from nurture.rehearsal.copying import as_it_is
 from nurture.rehearsal.edits import Change, Edit

@@ -12,10 +12,11 @@ import typer
 
 from nurture.authoring.compile_tests import CadenceTest, Line
 from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import prepare_logging, rehearsals
+from nurture.bootstrap import rehearsals
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, printable
 from nurture.documents.nearest import suggest
 from nurture.domain.problem import Problem
+from nurture.logs import prepare_logging
 from nurture.rehearsal.cadence_tests import Outcome
 from nurture.rehearsal.side_by_side import Row
 

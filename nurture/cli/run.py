@@ -17,11 +17,11 @@ from nurture.bootstrap import (
     build_stages,
     hold_lock,
     open_installation,
-    prepare_logging,
 )
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
 from nurture.daemon import Role, run_daemon
 from nurture.engines.stages import PassReport, Stages
+from nurture.logs import prepare_logging
 
 T = TypeVar("T")
 

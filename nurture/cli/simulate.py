@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.authoring.workspace import Workspace, load_workspace
-from nurture.bootstrap import Rehearsed, build_stages, prepare_logging, system_clock
+from nurture.bootstrap import Rehearsed, build_stages, system_clock
 from nurture.cli.lists import ColumnMap, ConsentText, filled, owners, pairs
 from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table, printable
 from nurture.domain.problem import Problem
 from nurture.domain.stages import Stage
 from nurture.engines.stages import Stages
 from nurture.inbound.csv_import import ImportRequest
+from nurture.logs import prepare_logging
 from nurture.rehearsal.calendar_picture import draw
 from nurture.rehearsal.findings import Findings, Spread
 from nurture.rehearsal.simulations import Asked, Cast, next_midnight

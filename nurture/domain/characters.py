@@ -69,6 +69,15 @@ def _base64(content: str) -> bytes:
     return binascii.a2b_base64(kept + "=" * (-len(kept) % 4))
 
 
+def visible(text: str) -> str:
+    """The text with each unsafe character as its escape, so that it stays on its line and says what is in it."""
+    return text if text.isprintable() else _UNSAFE.sub(_escaped, text)
+
+
+def _escaped(unsafe: re.Match[str]) -> str:
+    return unsafe[0].encode("unicode_escape").decode("ascii")
+
+
 def has_control(text: str) -> bool:
     """Whether a control character or a line separator is in it."""
     return not text.isprintable() and _CONTROL.search(text) is not None

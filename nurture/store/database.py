@@ -115,7 +115,11 @@ def _sqlite_engine(url: str, root: Path | None) -> Engine:
     parsed = make_url(url)
     if parsed.database and parsed.database != ":memory:" and root is not None:
         parsed = parsed.set(database=str((root / parsed.database).resolve()))
-    engine = create_engine(parsed, connect_args={"timeout": LOCK_WAIT_MS / 1000 * 6, "check_same_thread": False})
+    engine = create_engine(
+        parsed,
+        hide_parameters=True,  # an error is logged, and must not tell of leads
+        connect_args={"timeout": LOCK_WAIT_MS / 1000 * 6, "check_same_thread": False},
+    )
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _record: object) -> None:
@@ -171,6 +175,7 @@ def _postgres_engine(url: str) -> Engine:
     return create_engine(
         parsed,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={
             "options": f"-c lock_timeout={LOCK_WAIT_MS} "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
