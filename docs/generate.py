@@ -18,6 +18,7 @@ from nurture.domain.enrollment import WHY_IT_ENDED, ExitReason
 from nurture.domain.event import EventName
 from nurture.domain.explain import SENTENCES
 from nurture.store.reports import REPORTS
+from nurture.web.metrics import METRICS
 
 REFERENCE = Path(__file__).parent / "reference"
 MADE = "<!-- made by docs/generate.py: change the models, then `make docs` -->\n\n"
@@ -28,7 +29,7 @@ def pages() -> dict[str, str]:
     """File name -> its text."""
     texts = {name: _file_page(name, schema) for name, schema in schemas().items()}
     texts |= {"conditions": _conditions(), "reasons": _reasons(), "events": _events(), "commands": _commands()}
-    texts["finding-codes"] = _finding_codes()
+    texts |= {"finding-codes": _finding_codes(), "metrics": _metrics()}
     return {f"{name}.md": MADE + text.rstrip() + "\n" for name, text in texts.items()}
 
 
@@ -131,6 +132,16 @@ def _finding_codes() -> str:
     lines += ["| code | what it means, and what to do |", "| --- | --- |"]
     told = ((code, text.replace("|", "\\|")) for code, text in sorted(FINDING_CODES.items()))
     return "\n".join([*lines, *(f"| `{code}` | {text} |" for code, text in told)])
+
+
+def _metrics() -> str:
+    lines = ["# Metrics", "", "What `/metrics` of the private listener tells. Times are in seconds. Gauges are the"]
+    lines += ["database's, the same from any process; the others count what one process did since it began.", ""]
+    lines += ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for each in METRICS:
+        labels = ", ".join(f"`{label}`" for label in each.labels) or "–"
+        lines.append(f"| `{each.name}` | {each.kind} | {labels} | {each.meaning} |")
+    return "\n".join(lines)
 
 
 def _events() -> str:

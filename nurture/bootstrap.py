@@ -41,6 +41,7 @@ from nurture.notify.carrier import Carrier, HttpCarrier
 from nurture.notify.channels import Channel, read_channels
 from nurture.notify.webhook import read_secret
 from nurture.pipeline.claimed import Equipment
+from nurture.pipeline.counters import Counters
 from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.outgoing import LetterWriter
 from nurture.pipeline.permits import Limits
@@ -56,12 +57,15 @@ from nurture.store.database import Database
 from nurture.store.migrate import upgrade
 from nurture.web.preview import Preview
 from nurture.web.preview_desk import Desk
+from nurture.web.private import PrivateParts, private_app
 from nurture.web.public import PublicParts, public_app
 from nurture.web.server import ListeningServer, make_server
 
 Clock = Callable[[], datetime]
 TEMPLATES = Path("templates") / "email"
 LOCK = ".nurture.lock"
+PROCESSES_OF_A_HOST = 31
+"""So many ports behind that of `private` are tried."""
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  a folder that nobody can foresee is made in it
 
 
@@ -195,8 +199,9 @@ def build_stages(
     patience: Patience | None = None,
     servers: Mapping[str, Server] | None = None,
     library: TemplateLibrary | None = None,
+    counters: Counters | None = None,
 ) -> Stages:
-    """The stages with everything they need; `servers` stand in for those of config.toml.
+    """The stages with everything they need; `servers` stand in for those of config.toml, `counters` are told.
 
     Raises Problem where a secret is missing.
     """
@@ -204,6 +209,7 @@ def build_stages(
     templates = library or build_library(installation.root, workspace.settings)
     composer = Composer(templates)
     waits = patience or Patience()
+    told = counters or Counters()
 
     def rules(files: Workspace) -> Rules:
         return Rules(
@@ -237,6 +243,7 @@ def build_stages(
             owner=owner,
             sole_worker=sole_worker,
             patience=waits,
+            counters=told,
         )
 
     def channels(files: Workspace) -> PostEquipment:
@@ -262,6 +269,7 @@ def build_stages(
         tokens=installation.tokens,
         clock=installation.clock,
         rng=installation.rng,
+        counters=told,
     )
 
 
@@ -408,6 +416,15 @@ def build_public_server(installation: Installation, workspace: Workspace) -> Lis
         root=installation.root,
     )
     return make_server(public_app(parts), workspace.settings.web.public)
+
+
+def build_private_server(installation: Installation, workspace: Workspace, counters: Counters) -> ListeningServer:
+    """The private listener, bound to its address or, where others of this host listen there, to a port behind it.
+
+    Raises Problem where none is free.
+    """
+    parts = PrivateParts(database=installation.database, clock=installation.clock, counters=counters)
+    return make_server(private_app(parts), workspace.settings.web.private, or_ports_behind=PROCESSES_OF_A_HOST)
 
 
 def build_preview_server(installation: Installation, port: int) -> tuple[ListeningServer, Preview]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -64,7 +64,7 @@ async def run_daemon(
     root: Path,
     stages: Stages | None,
     engine_of: MakeEngine,
-    server: ListeningServer | None,
+    servers: Sequence[ListeningServer],
     announce: Callable[[], None],
 ) -> None:
     """Run until SIGTERM or SIGINT, then drain: claimed mail is finished, open requests are answered."""
@@ -72,19 +72,18 @@ async def run_daemon(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    serving = asyncio.create_task(server.serve()) if server is not None else None
+    serving = [asyncio.create_task(server.serve()) for server in servers]
     engine = _start_engine(root, stages, engine_of) if stages is not None else None
     announce()
-    waits = [asyncio.create_task(stop.wait()), *([serving] if serving is not None else [])]
+    waits = [asyncio.create_task(stop.wait()), *serving]
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     log.info("draining")
-    if server is not None:
+    for server in servers:
         server.should_exit = True
     if engine is not None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(engine.drain(), DRAIN_WITHIN_S)
-    if serving is not None:
-        await serving
+    await asyncio.gather(*serving)
     waits[0].cancel()
 
 

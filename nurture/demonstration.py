@@ -153,7 +153,7 @@ async def live(demo: Demonstration, *, clock: Clock, announce: Callable[[str, st
             root=demo.root,
             stages=stages,
             engine_of=partial(build_engine, installation),
-            server=public,
+            servers=[public],
             announce=lambda: announce(public.address, pages.address),
         )
     finally:

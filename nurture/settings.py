@@ -112,8 +112,18 @@ def _goal(value: str) -> str:
     return value
 
 
+def _private_listener(value: str) -> str:
+    host = _listener(value).rpartition(":")[0].strip("[]")
+    if not _is_loopback(host):
+        raise ValueError(
+            f"'{value}' can be reached from other machines, and nobody has to log in there: use e.g. '127.0.0.1:8081'"
+        )
+    return value
+
+
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 Listener = Annotated[str, AfterValidator(_listener)]
+PrivateListener = Annotated[str, AfterValidator(_private_listener)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Country = Annotated[str, AfterValidator(_country)]
@@ -140,7 +150,7 @@ class DatabaseSettings(Strict):
 
 class Web(Strict):
     public: Listener = "127.0.0.1:8080"
-    private: Listener = "127.0.0.1:8081"
+    private: PrivateListener = "127.0.0.1:8081"
     trusted_proxies: list[Text] = Field(default=["127.0.0.1"])
 
 

@@ -13,6 +13,7 @@ import typer
 from nurture.authoring.check import load_sound_workspace
 from nurture.bootstrap import (
     build_engine,
+    build_private_server,
     build_public_server,
     build_stages,
     hold_lock,
@@ -22,6 +23,7 @@ from nurture.cli.output import AsJson, WorkspaceDir, print_json, print_table
 from nurture.daemon import Role, run_daemon
 from nurture.engines.stages import PassReport, Stages
 from nurture.logs import prepare_logging
+from nurture.pipeline.counters import Counters
 
 T = TypeVar("T")
 
@@ -43,15 +45,18 @@ def run(
             stages = build_stages(installation, files, sole_worker=alone)
             _print(_in_a_loop(_once(stages)), as_json=as_json)
             return
-        serve = only != "work"
-        server = build_public_server(installation, files) if serve else None
-        working = build_stages(installation, files, sole_worker=alone) if only != "web" else None
+        counters = Counters()
+        private = build_private_server(installation, files, counters)
+        public = build_public_server(installation, files) if only != "work" else None
+        working = build_stages(installation, files, sole_worker=alone, counters=counters) if only != "web" else None
 
         def announce() -> None:
-            typer.echo(f"nurture: running{f', public pages at http://{server.address}' if server else ''}", err=True)
+            pages = f", public pages at http://{public.address}" if public else ""
+            typer.echo(f"nurture: running{pages}, metrics at http://{private.address}/metrics", err=True)
 
         engine_of = partial(build_engine, installation)
-        _in_a_loop(run_daemon(root=workspace, stages=working, engine_of=engine_of, server=server, announce=announce))
+        servers = [private, public] if public else [private]
+        _in_a_loop(run_daemon(root=workspace, stages=working, engine_of=engine_of, servers=servers, announce=announce))
 
 
 def _in_a_loop(work: Coroutine[Any, Any, T]) -> T:

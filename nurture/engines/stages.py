@@ -15,6 +15,7 @@ from nurture.content.tokens import Tokens
 from nurture.pipeline.advance import AdvanceReport, advance
 from nurture.pipeline.backlog import LongStops
 from nurture.pipeline.claimed import DeliverReport, Equipment
+from nurture.pipeline.counters import Counters
 from nurture.pipeline.deliver import Deliverer
 from nurture.pipeline.enroll import Admission, EnrollReport, enroll, take_up_cadences
 from nurture.pipeline.hand_over import HandOverReport, hand_over
@@ -63,6 +64,7 @@ class Stages:
         tokens: Tokens,
         clock: Callable[[], datetime],
         rng: random.Random,
+        counters: Counters,
     ) -> None:
         self._database = database
         self._make_rules = rules
@@ -71,6 +73,7 @@ class Stages:
         self._tokens = tokens
         self._clock = clock
         self._rng = rng
+        self._counters = counters
         self._turned_at: datetime | None = None
         self._stops = LongStops(database=database, clock=clock)
         self.deliverer = deliverer(equipment(workspace))
@@ -142,11 +145,12 @@ class Stages:
         """The stage of this name, to be awaited; those that are synchronous run in a thread."""
         stage: Callable[[], Any] = getattr(self, name)
 
-        async def work() -> Any:
+        async def passing() -> Any:
             await self._look_for_a_stop()
-            return await (stage() if name in ("deliver", "post") else asyncio.to_thread(stage))
+            with self._counters.passing(name):
+                return await (stage() if name in ("deliver", "post") else asyncio.to_thread(stage))
 
-        return work
+        return passing
 
     async def _look_for_a_stop(self) -> None:
         """Before anything else is done, so that no backlog is older than the look at it."""

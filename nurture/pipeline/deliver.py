@@ -38,6 +38,7 @@ from nurture.domain.clearance import Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.domain.reasons import Reason
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision, moved_along, why_never
+from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains, held_by
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.outgoing import Outgoing, RenderFailed
@@ -86,6 +87,7 @@ class Deliverer:
         owner: str,
         sole_worker: bool,
         patience: Patience | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._database = database
         self._letters = equipment.letters
@@ -99,6 +101,7 @@ class Deliverer:
         self._patience = patience or Patience()
         self._held: dict[int, Claimed] = {}
         self._counts: Counter[str] = Counter()
+        self._counters = counters or Counters()
         self._connections = Connections(clock=clock, warn=_warn_unavailable)
         self._due_by: datetime | None = None
         self._draining = False
@@ -223,7 +226,7 @@ class Deliverer:
             going.pop(row_id)
         for (status, why), ids in over.items():
             give_up(connection, ids, status, why=why, now=now)
-            self._counts[status.value] += len(ids)
+            self._count({status.value: len(ids)})
         postpone(connection, moments)
         tell_blocks(connection, blocks)
         record_decisions(connection, decisions)
@@ -250,9 +253,10 @@ class Deliverer:
         dead = self.owner if self._sole_worker else None
         with self._database.transaction() as connection:
             gone = absent(connection, owners_sending(connection, besides=self.owner))
-            _, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead, gone=gone)
+            again, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead, gone=gone)
             record_decisions(connection, [each for row in unknown for each in decision(row, Reason.UNKNOWN, now, {})])
-        self._counts["unknown"] += len(unknown)
+        self._count({MessageStatus.UNKNOWN.value: len(unknown)})
+        self._counters.leases_ended(deferred=len(again), unknown=len(unknown))
 
     # --- the pass
 
@@ -264,6 +268,7 @@ class Deliverer:
             reply_patience=timedelta(seconds=self._patience.dot) + LEASE,
             record=self._record,
             recorded=self._recorded,
+            counters=self._counters,
         )
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in self._servers}
         workers = [
@@ -370,6 +375,7 @@ class Deliverer:
         try:
             outgoing = self._letters.write(claimed.row, claimed.header, claimed.material)
         except RenderFailed as error:
+            self._counters.render_failed()
             return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
         try:
             async with self._connections.conversation(server) as conversation:
@@ -432,6 +438,7 @@ class Deliverer:
 
     def _answered(self, claimed: Claimed, reply: Reply) -> Outcome:
         """What a server said of this message alone; `Domains` may see in it what it says of all."""
+        self._counters.replied(reply.klass)
         ends = {ReplyClass.ACCEPTED: MessageStatus.SENT, ReplyClass.HARD: MessageStatus.BOUNCED}.get(reply.klass)
         if ends is not None:
             outcome = self._outcome(claimed, ends, klass=reply.klass, text=reply.text)
@@ -482,9 +489,13 @@ class Deliverer:
     def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:
         if outcomes:
             self._domains.committed()
-        self._counts.update(outcome.status.value for outcome in written)
+        self._count(Counter(outcome.status.value for outcome in written))
         for outcome in outcomes:
             self._held.pop(outcome.message_row, None)
+
+    def _count(self, statuses: Mapping[str, int]) -> None:
+        self._counts.update(statuses)
+        self._counters.decided(statuses)
 
 
 def _warn_unavailable(server: str, error: str) -> None:

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from nurture.pipeline.counters import Counters
 from nurture.store.database import Database
 from nurture.store.outbox import Dotted, Outcome, mark_dotted
 
@@ -47,6 +48,7 @@ class GroupCommit:
         reply_patience: timedelta,
         record: Record,
         recorded: Recorded,
+        counters: Counters | None = None,
     ) -> None:
         self._database = database
         self._owner = owner
@@ -54,6 +56,7 @@ class GroupCommit:
         self._reply_patience = reply_patience
         self._record = record
         self._recorded = recorded
+        self._counters = counters or Counters()
         self._dots: list[tuple[Dotted, asyncio.Future[float | None]]] = []
         self._outcomes: list[Outcome] = []
         self._arrived = asyncio.Event()
@@ -115,6 +118,7 @@ class GroupCommit:
             allowed = await asyncio.to_thread(self._transact, [mark for mark, _ in dots], outcomes)
         except Exception as error:  # noqa: BLE001  whatever it is, nobody may wait for ever
             self._failures += 1
+            self._counters.commit_failed()
             log.error("commit_failed", error=type(error).__name__, marks=len(dots), outcomes=len(outcomes))
             for _, future in dots:
                 if not future.done():
@@ -144,7 +148,7 @@ class GroupCommit:
                 log.exception("outcome_left_to_its_lease", message=outcome.message_row)
 
     def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
-        now = self._clock()
+        began, now = time.monotonic(), self._clock()
         allowed, written = set[int](), list[Outcome]()
         with self._database.transaction() as connection:
             if outcomes:
@@ -152,5 +156,12 @@ class GroupCommit:
             if marks:
                 lease_until = now + self._reply_patience
                 allowed = mark_dotted(connection, marks, owner=self._owner, now=now, lease_until=lease_until)
+        self._counters.committed(
+            time.monotonic() - began,
+            marks=len(marks),
+            refused=len(marks) - len(allowed),
+            outcomes=len(outcomes),
+            lost=len(outcomes) - len(written),
+        )
         self._recorded(outcomes, written)
         return allowed

@@ -413,6 +413,12 @@ class Message(SQLModel, table=True):
             sqlite_where=text("status = 'sending'"),
             postgresql_where=text("status = 'sending'"),
         ),
+        Index(
+            "message_unknown",
+            "id",
+            sqlite_where=text("status = 'unknown'"),
+            postgresql_where=text("status = 'unknown'"),
+        ),
         Index("message_by_lead", "lead_id", "created_at"),
         Index("message_by_step", "cadence", "step", "variant"),
         Index("message_by_header", "message_id"),

@@ -161,6 +161,7 @@ SETTINGS = [
     (CONFIG, "\"env:NURTURE_SECRET_KEY\"", "‸\"hunter2\"", "a secret is never written here", "value"),
     (CONFIG, "\"sqlite:///nurture.db\"", "‸\"mysql://root:geheim@db/x\"", "is no database: use sqlite:///FILE", "value"),
     (CONFIG, "public = \"127.0.0.1:8080\"", "public = ‸\"8080\"", "use HOST:PORT", "value"),
+    (CONFIG, "private = \"127.0.0.1:8081\"", "private = ‸\"0.0.0.0:8081\"", "can be reached from other machines", "value"),
     (CONFIG, "port = 2525", "port = ‸\"2525\"", "port: found the text '2525', want a whole number", "type"),
     (CONFIG, "port = 2525", "port = ‸99999", "want at most 65535", "value"),
     (CONFIG, "port = 2525", "‸prot = 2525", "unknown key 'prot': did you mean 'port'?", "unknown-key"),

@@ -45,6 +45,7 @@ secret_key = "env:NURTURE_SECRET_KEY"
 url = "{url}"
 [web]
 public = "127.0.0.1:0"
+private = "127.0.0.1:0"
 [smtp.primary]
 host = "127.0.0.1"
 port = {port}

@@ -40,6 +40,7 @@ secret_key = "file:secret"
 url = "{url}"
 [web]
 public = "127.0.0.1:0"
+private = "127.0.0.1:0"
 [smtp.primary]
 host = "127.0.0.1"
 port = 9

@@ -1,0 +1,101 @@
+"""How much stands in line and how long it has, asked of the rows, so that every host tells the same.
+
+Each question is answered by a partial index; what has come to its end is never counted over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+
+from nurture.domain.enrollment import EnrollmentStatus
+from nurture.domain.message import MessageStatus
+from nurture.store import tables as t
+from nurture.store.outbox import IS_WAITING
+from nurture.store.pauses import may_go_out, paused_scopes
+
+OPEN = (MessageStatus.QUEUED, MessageStatus.DEFERRED, MessageStatus.SENDING, MessageStatus.UNKNOWN)
+"""What still needs an engine or a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """So many are due; the first since so many seconds (0: none is)."""
+
+    due: int
+    age_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauges:
+    messages: Mapping[str, int]
+    """By status, of those in OPEN."""
+    mail: Line
+    """Messages that a worker could claim now."""
+    held: int
+    """Messages that would be due, but for a pause."""
+    leases_over: int
+    workers_sending: int
+    enrollments: Line
+    posts: Line
+    alerts_open: int
+    paused: frozenset[str]
+    """`all`, `cadence:NAME` and `sender:NAME` (`Pause.scope`)."""
+
+
+def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
+    """Read all of them; the caller says in which transaction, so that they fit together."""
+    m, e, p = t.message.c, t.enrollment.c, t.post.c
+    found: dict[str, int] = {}
+    for some in (IS_WAITING, m.status == _spelled(MessageStatus.SENDING), m.status == _spelled(MessageStatus.UNKNOWN)):
+        found |= dict(connection.execute(select(m.status, func.count()).where(some).group_by(m.status)).all())
+    mail, due = _mail(connection, now)
+    sending = m.status == _spelled(MessageStatus.SENDING)
+    over, workers = connection.execute(
+        select(func.count().filter(m.lease_until < now), func.count(m.lease_owner.distinct())).where(sending)
+    ).one()
+    open_alerts = t.alert.c.status.in_([literal_column("'open'"), literal_column("'snoozed'")])
+    return Gauges(
+        messages={status.value: found.get(status.value, 0) for status in OPEN},
+        mail=mail,
+        held=due - mail.due,
+        leases_over=over,
+        workers_sending=workers,
+        enrollments=_line(connection, e.due_at, e.status == _spelled(EnrollmentStatus.ACTIVE), now),
+        posts=_line(connection, p.not_before, p.status == literal_column("'queued'"), now),
+        alerts_open=_count(connection, open_alerts),
+        paused=paused_scopes(connection),
+    )
+
+
+def _mail(connection: Connection, now: datetime) -> tuple[Line, int]:
+    """What may be claimed, and how many would be due if nothing were paused."""
+    m = t.message
+    may = may_go_out(m)
+    due, free, first = connection.execute(
+        select(func.count(), func.count().filter(may), func.min(m.c.not_before).filter(may)).where(
+            IS_WAITING, m.c.not_before <= now
+        )
+    ).one()
+    return Line(due=free, age_s=_age(first, now)), due
+
+
+def _line(connection: Connection, since: ColumnElement[datetime], waits: ColumnElement[bool], now: datetime) -> Line:
+    count, first = connection.execute(select(func.count(), func.min(since)).where(waits, since <= now)).one()
+    return Line(due=count, age_s=_age(first, now))
+
+
+def _age(first: datetime | None, now: datetime) -> float:
+    return (now - first).total_seconds() if first is not None else 0.0
+
+
+def _count(connection: Connection, of: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).where(of)) or 0
+
+
+def _spelled(status: MessageStatus | EnrollmentStatus) -> ColumnElement[str]:
+    """As the partial indexes spell it: with a bound value SQLite would read the whole table."""
+    return literal_column(f"'{status.value}'")
