@@ -86,7 +86,7 @@ class Counters:
     def replied(self, klass: ReplyClass) -> None:
         """A server answered for one message: at its recipient, its body, or its end."""
         with self._lock:
-            self._replies[klass.value] += 1
+            self._replies[klass] += 1
 
     def render_failed(self) -> None:
         with self._lock:

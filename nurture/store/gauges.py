@@ -5,9 +5,11 @@ Each question is answered by a partial index; what has come to its end is never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
@@ -15,7 +17,7 @@ from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
 from nurture.store.outbox import IS_WAITING
-from nurture.store.pauses import may_go_out, paused_scopes
+from nurture.store.pauses import in_backlog, nothing_stops, paused_scopes
 
 OPEN = (MessageStatus.QUEUED, MessageStatus.DEFERRED, MessageStatus.SENDING, MessageStatus.UNKNOWN)
 """What still needs an engine or a person."""
@@ -49,19 +51,24 @@ class Gauges:
 def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
     """Read all of them; the caller says in which transaction, so that they fit together."""
     m, e, p = t.message.c, t.enrollment.c, t.post.c
-    found: dict[str, int] = {}
-    for some in (IS_WAITING, m.status == _spelled(MessageStatus.SENDING), m.status == _spelled(MessageStatus.UNKNOWN)):
-        found |= dict(connection.execute(select(m.status, func.count()).where(some).group_by(m.status)).all())
-    mail, due = _mail(connection, now)
+    waiting = _waiting(connection, now)
+    found = Counter(dict.fromkeys(OPEN, 0))
+    for row in waiting:
+        found[row.status] += row.waiting
+    for some in (MessageStatus.SENDING, MessageStatus.UNKNOWN):
+        found[some] = _count(connection, m.status == _spelled(some))
+    may_go = [row for row in waiting if row.may_go and row.due]
     sending = m.status == _spelled(MessageStatus.SENDING)
     over, workers = connection.execute(
         select(func.count().filter(m.lease_until < now), func.count(m.lease_owner.distinct())).where(sending)
     ).one()
     open_alerts = t.alert.c.status.in_([literal_column("'open'"), literal_column("'snoozed'")])
     return Gauges(
-        messages={status.value: found.get(status.value, 0) for status in OPEN},
-        mail=mail,
-        held=due - mail.due,
+        messages={status.value: found[status] for status in OPEN},
+        mail=Line(
+            due=sum(row.due for row in may_go), age_s=_age(min((row.first for row in may_go), default=None), now)
+        ),
+        held=sum(row.due for row in waiting if not row.may_go),
         leases_over=over,
         workers_sending=workers,
         enrollments=_line(connection, e.due_at, e.status == _spelled(EnrollmentStatus.ACTIVE), now),
@@ -71,16 +78,18 @@ def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
     )
 
 
-def _mail(connection: Connection, now: datetime) -> tuple[Line, int]:
-    """What may be claimed, and how many would be due if nothing were paused."""
-    m = t.message
-    may = may_go_out(m)
-    due, free, first = connection.execute(
-        select(func.count(), func.count().filter(may), func.min(m.c.not_before).filter(may)).where(
-            IS_WAITING, m.c.not_before <= now
-        )
-    ).one()
-    return Line(due=free, age_s=_age(first, now)), due
+def _waiting(connection: Connection, now: datetime) -> Sequence[Any]:
+    """Messages that wait, in one pass over their index: by status and by all that a pause goes by, which is asked of
+    each such group and not of each message.
+    """
+    m = t.message.c
+    grouped = (m.status, m.cadence, m.version, m.sender, t.pause.c.scope.label("backlog"))
+    due = func.count().filter(m.not_before <= now)
+    groups = select(*grouped, func.count().label("waiting"), due.label("due"), func.min(m.not_before).label("first"))
+    groups = groups.select_from(t.message.outerjoin(t.pause, in_backlog(t.message)))
+    of = groups.where(IS_WAITING).group_by(*grouped).subquery()
+    may_go = of.c.backlog.is_(None) & nothing_stops(of)
+    return connection.execute(select(of, may_go.label("may_go"))).all()
 
 
 def _line(connection: Connection, since: ColumnElement[datetime], waits: ColumnElement[bool], now: datetime) -> Line:

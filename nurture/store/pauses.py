@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, exists, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, Row, delete, exists, literal, or_, select, update
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import GIVE_UP_AFTER, WAITING
@@ -96,7 +96,20 @@ def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
 
 
 def may_go_out(message: Table) -> ColumnElement[bool]:
-    """True of messages that nothing stops: no person, no backlog, not their cadence's file, no change found harmful.
+    """True of messages that nothing stops and that are in no backlog."""
+    return nothing_stops(message) & ~exists().where(in_backlog(message))
+
+
+def in_backlog(message: Table) -> ColumnElement[bool]:
+    """True of a pause and of the messages that it holds after a long stop."""
+    p, m = t.pause.c, message.c
+    return (p.scope == literal(_BACKLOG).concat(m.cadence)) & (m.created_at < p.at)
+
+
+def nothing_stops(message: FromClause) -> ColumnElement[bool]:
+    """True of messages that nothing stops: no person, not their cadence's file, no change that was found harmful.
+
+    Or of groups of messages with one cadence, version and sender.
 
     Mail that is no cadence's (an opt-in, an alert) goes out whatever is stopped, but for a stopped sender.
     """
@@ -104,7 +117,6 @@ def may_go_out(message: Table) -> ColumnElement[bool]:
     scoped = or_(
         p.scope == literal("sender:").concat(m.sender),
         m.cadence.is_not(None) & or_(p.scope == ALL, p.scope == literal("cadence:").concat(m.cadence)),
-        (p.scope == literal(_BACKLOG).concat(m.cadence)) & (m.created_at < p.at),
     )
     in_file = exists().where(s.cadence == m.cadence, s.status.in_(["paused", "draft"]))
     in_trial = exists().where(s.canary_version == m.version, s.canary_stopped_at.is_not(None))

@@ -117,7 +117,7 @@ def test_no_question_reads_what_is_done(sqlite_database: Database) -> None:
     gauges(sqlite_database)
     event.remove(sqlite_database.engine, "before_cursor_execute", keep)
     selects = [each for each in asked if each[0].startswith("SELECT")]
-    assert len(selects) == 9
+    assert len(selects) == 8
     with sqlite_database.reading() as connection:
         for statement, parameters in selects:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
