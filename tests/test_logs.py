@@ -56,9 +56,14 @@ def test_a_record_has_its_time_in_utc_its_level_and_its_fields(capsys: pytest.Ca
     }
 
 
-def test_libraries_speak_the_same_form(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def listen_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pytest's own handlers, which raise at a call that is wrong and report what can't be encoded."""
     ours = [each for each in logging.getLogger().handlers if type(each).__module__ == "nurture.logs"]
-    monkeypatch.setattr(logging.getLogger(), "handlers", ours)  # pytest's own raise at the call that is wrong
+    monkeypatch.setattr(logging.getLogger(), "handlers", ours)
+
+
+def test_libraries_speak_the_same_form(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_alone(monkeypatch)
     logging.getLogger("uvicorn.error").error("no room for <%s>", "zoe@example.com")
     logging.getLogger("nurture.web").warning("%d of %d", 1)  # a call that is wrong loses nothing but its numbers
     logging.getLogger("asyncio").log(35, "between two levels")
@@ -119,8 +124,9 @@ FORGED = '{"event": "sent", "level": "info"}'
 BREAKS = ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\n\u202e", "\ud800\n", "\x1b[2J\n"]
 
 
-@pytest.mark.parametrize("end", BREAKS)
-def test_no_text_forges_a_record(end: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("end", BREAKS, ids=ascii)
+def test_no_text_forges_a_record(end: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    listen_alone(monkeypatch)
     hostile = f"451 try later{end}{FORGED}"
     log.warning(hostile, reply=hostile, **{hostile: 1})
     logging.getLogger("uvicorn.error").error(hostile)
