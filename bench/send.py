@@ -1,8 +1,8 @@
 """The whole chain of sending against Postfix's smtp-source and against a plain loop, into the same smtp-sink, in turns.
 
 The chain: claim, render, compose, sign, durable commits (SQLite, WAL, synchronous=FULL), SMTP; one process, a letter of
-33 KB on the wire with 13 tracked links. smtp-source opens a connection for each message, its default, and with -d reuses
-them; both are shown. The plain loop is bench/plain_loop.py. Needs smtp-source and smtp-sink (Debian: postfix).
+33 KB on the wire with 13 tracked links. smtp-source opens a connection for each message, its default, and with -d
+reuses them; both are shown. The plain loop is bench/plain_loop.py. Needs smtp-source and smtp-sink (Debian: postfix).
 """
 
 from __future__ import annotations

@@ -95,12 +95,12 @@ def is_stopped(cadence: str, scopes: frozenset[str]) -> bool:
     return ALL in scopes or cadence_scope(cadence) in scopes
 
 
-def may_go_out(message: Table) -> ColumnElement[bool]:
+def may_go_out(message: FromClause) -> ColumnElement[bool]:
     """True of messages that nothing stops and that are in no backlog."""
     return nothing_stops(message) & ~exists().where(in_backlog(message))
 
 
-def in_backlog(message: Table) -> ColumnElement[bool]:
+def in_backlog(message: FromClause) -> ColumnElement[bool]:
     """True of a pause and of the messages that it holds after a long stop."""
     p, m = t.pause.c, message.c
     return (p.scope == literal(_BACKLOG).concat(m.cadence)) & (m.created_at < p.at)
