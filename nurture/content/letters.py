@@ -275,7 +275,7 @@ def _rendered(
     replay = LinkCollector(style, encoded_base=base, untracked=untracked, escaped=False, known=found)
     values |= {"_link": replay, "_fixed": replay.fixed}
     text = template.text.render(values)
-    if not template.has_written_text:
+    if not template.has_written_text and "\r\n\r\n\r\n" in text:
         text = _GAP.sub("\r\n", text)
     return html, text, (*found, *replay.appended())
 

@@ -19,7 +19,8 @@ from nurture.content.filters import text_of
 from nurture.content.problems import RenderProblem
 from nurture.content.quoted_printable import SOFT_BREAK, encode, encode_inline
 
-WEB = re.compile(r"https?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?(?:[/?#]|\Z)", re.IGNORECASE)
+# each way of writing a letter is spelled out: re.IGNORECASE makes them several times slower
+WEB = re.compile(r"[Hh][Tt][Tt][Pp][Ss]?://[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::\d{1,5})?(?:[/?#]|\Z)")
 COMPLETE_HOST = re.compile(r"https?://[^/?#\s\\@]+[/?#]", re.IGNORECASE)
 _OTHER = re.compile(r"(?:mailto|tel|sms):[^\s\"<>]+\Z|#[\w.:-]*\Z", re.IGNORECASE)
 _URL_SAFE = re.compile(r"[!#-;=?-\[\]_a-z~]*\Z")  # not " < > \ ^ ` { | } and nothing beyond ASCII

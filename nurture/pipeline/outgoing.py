@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -60,6 +61,8 @@ from nurture.store.letter_facts import EarlierMail
 
 UTM_SLOT = re.compile(r"\{(cadence|step|variant)\}")
 
+_OF_LEAD = (*LEAD_FIELDS, "custom")
+_lead_of = attrgetter(*(f"lead_{name}" for name in _OF_LEAD))
 
 # what odd data of one letter raises; anything else (memory, the disk) may pass, so it is tried again
 _ODD_DATA = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
@@ -400,7 +403,7 @@ class LetterWriter:
         """What templates see."""
         sender, workspace = self._sender(row), self._settings.workspace
         return {
-            "lead": lead_view({name: getattr(row, f"lead_{name}") for name in (*LEAD_FIELDS, "custom")}),
+            "lead": lead_view(dict(zip(_OF_LEAD, _lead_of(row), strict=True))),
             "owner": owner_view(self._settings, row.lead_owner),
             "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
             "workspace": {

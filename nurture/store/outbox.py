@@ -114,7 +114,7 @@ def due_messages(
         .order_by(m.c.not_before, m.c.id)
         .limit(limit)
     )
-    return list(connection.execute(with_lock_skipped(statement, of=m)))
+    return list(connection.execute(with_lock_skipped(statement, of=m)).all())
 
 
 def message_to_show(connection: Connection, message_id: int) -> Any | None:

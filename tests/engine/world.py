@@ -164,11 +164,11 @@ def make_root(root: Path, *, url: str = SQLITE, config: str = "", **cadences: st
     return root
 
 
-def add_leads(database: Database, *names: str, **fields: Any) -> list[int]:
-    """Leads with consent; their ids."""
+def add_leads(database: Database, *names: str, at: str = "example.com", **fields: Any) -> list[int]:
+    """Leads with consent, with addresses at this domain; their ids."""
     given = {"custom": {}, "readings": {}, "fit": "unknown", "fit_points": 0.0, "hot_armed": True, "rescore": False}
-    given |= {"stage": "lead", "consented_at": MONDAY, "created_at": MONDAY, "email_domain": "example.com", **fields}
-    rows = [{**given, "email": f"{name}@example.com", "email_key": f"{name}@example.com"} for name in names]
+    given |= {"stage": "lead", "consented_at": MONDAY, "created_at": MONDAY, "email_domain": at, **fields}
+    rows = [{**given, "email": f"{name}@{at}", "email_key": f"{name}@{at}"} for name in names]
     with database.transaction() as connection:
         connection.execute(insert(t.lead), rows)
         keys = [row["email_key"] for row in rows]
