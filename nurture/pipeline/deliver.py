@@ -21,7 +21,6 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -31,15 +30,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
-from nurture.delivery.replies import Reply
 from nurture.delivery.servers import Server, ServerUnavailable
-from nurture.domain.backoff import next_attempt
 from nurture.domain.clearance import Go, Never, NotNow, clear
-from nurture.domain.message import MessageStatus, ReplyClass
+from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision, moved_along, why_never
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains, held_by
+from nurture.pipeline.endings import Endings, bounced_of, told_of
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.outgoing import Outgoing, RenderFailed
 from nurture.store.bounces import record_bounces
@@ -71,6 +69,9 @@ LOOK_AGAIN = timedelta(seconds=5)
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 
+Ready = tuple[Claimed, Outgoing | Outcome]
+"""A claimed message with its letter, or with how its attempt ended for want of one."""
+
 log = structlog.get_logger()
 
 
@@ -95,7 +96,6 @@ class Deliverer:
         self._servers = equipment.servers
         self._next: Equipment | None = None
         self._clock = clock
-        self._rng = rng
         self.owner = owner
         self._sole_worker = sole_worker
         self._patience = patience or Patience()
@@ -107,6 +107,7 @@ class Deliverer:
         self._draining = False
         self._presence = Presence(database, owner)
         self._domains = Domains()
+        self._endings = Endings(clock=clock, rng=rng, domains=self._domains, counters=self._counters)
         self.may_claim: Callable[[], bool] = lambda: True
         """Asked before each claim; what is claimed already goes on its way."""
 
@@ -272,9 +273,7 @@ class Deliverer:
         )
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in self._servers}
         workers = [
-            asyncio.create_task(self._work(server, queues[name], commits))
-            for name, server in self._servers.items()
-            for _ in range(server.address.connections)
+            task for name, server in self._servers.items() for task in self._staff(server, queues[name], commits)
         ]
         beside = [asyncio.create_task(self._renew())]
         if not self._sole_worker:
@@ -282,9 +281,8 @@ class Deliverer:
         feeding = asyncio.create_task(self._feed(first, queues))
         try:
             await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
-            for name, server in self._servers.items():
-                for _ in range(server.address.connections):
-                    queues[name].put_nowait(None)
+            for queue in queues.values():
+                queue.put_nowait(None)
             await asyncio.gather(*workers)
         finally:
             for task in (feeding, *beside, *workers):
@@ -339,51 +337,79 @@ class Deliverer:
         with self._database.transaction() as connection:
             renew(connection, rows, lease)
 
-    async def _work(self, server: Server, queue: asyncio.Queue[Claimed | None], commits: GroupCommit) -> None:
-        """One connection's worth of work."""
+    def _staff(
+        self, server: Server, queue: asyncio.Queue[Claimed | None], commits: GroupCommit
+    ) -> list[asyncio.Task[None]]:
+        """Who works for one server: one that writes letters, and one for each connection."""
+        many = server.address.connections
+        ready: asyncio.Queue[Ready | None] = asyncio.Queue(many)
+        carriers = [asyncio.create_task(self._carry(server, ready, queue.task_done, commits)) for _ in range(many)]
+        return [asyncio.create_task(self._write_ahead(queue, ready, many)), *carriers]
+
+    async def _write_ahead(
+        self, queue: asyncio.Queue[Claimed | None], ready: asyncio.Queue[Ready | None], many: int
+    ) -> None:
+        """Letters are written while connections wait for commits and replies: a few ahead, for they age."""
         while (claimed := await queue.get()) is not None:
+            await ready.put((claimed, self._written(claimed)))
+            await asyncio.sleep(0)  # whoever has an answer goes first
+        for _ in range(many):
+            await ready.put(None)
+
+    async def _carry(
+        self, server: Server, ready: asyncio.Queue[Ready | None], done: Callable[[], None], commits: GroupCommit
+    ) -> None:
+        """One connection's worth of work."""
+        while (each := await ready.get()) is not None:
+            claimed, written = each
             if self._draining:
-                outcome: Outcome | None = self._given_back(claimed)
+                outcome: Outcome | None = self._endings.given_back(claimed, "given back at shutdown")
+            elif isinstance(written, Outcome):
+                outcome = written
             else:
                 if claimed.starts_at is not None:
                     await server.rest((claimed.starts_at - self._clock()).total_seconds())
-                outcome = await self._contained(server, claimed, commits)
+                outcome = await self._contained(server, claimed, written, commits)
             if outcome is None:
                 self._held.pop(claimed.row.id, None)  # the claim is somebody else's now, or its lease will end
             else:
                 commits.outcome(outcome)
-            queue.task_done()
+            done()
 
-    async def _contained(self, server: Server, claimed: Claimed, commits: GroupCommit) -> Outcome | None:
-        """A message that trips over a mistake of ours must not keep the others from going."""
+    def _written(self, claimed: Claimed) -> Outgoing | Outcome:
+        """The letter, or how the attempt ends without one."""
         try:
-            return await self._attempt(server, claimed, commits)
-        except Exception as error:
-            log.exception("attempt_failed", message=claimed.row.id)
-            return self._deferred(claimed, ReplyClass.SOFT, f"a mistake inside nurture: {type(error).__name__}")
+            return self._letters.write(claimed.row, claimed.header, claimed.material)
+        except RenderFailed as error:
+            return self._endings.unwritten(claimed, str(error))
+        except Exception as error:  # noqa: BLE001  logged there
+            return self._endings.tripped(claimed, error)
+
+    async def _contained(
+        self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
+    ) -> Outcome | None:
+        try:
+            return await self._attempt(server, claimed, outgoing, commits)
+        except Exception as error:  # noqa: BLE001  logged there
+            return self._endings.tripped(claimed, error)
 
     # --- 2, 3, 4: one attempt
 
-    async def _attempt(self, server: Server, claimed: Claimed, commits: GroupCommit) -> Outcome | None:
+    async def _attempt(
+        self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
+    ) -> Outcome | None:
         if claimed.expires_at is not None and claimed.expires_at <= self._clock():
-            return self._deferred(
-                claimed, ReplyClass.SOFT, "its time ended while it stood in line", until=self._clock()
-            )
+            return self._endings.deferred(claimed, "its time ended while it stood in line", until=self._clock())
         pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, self._clock())
         if pause is not None:
-            return self._deferred(claimed, ReplyClass.SOFT, str(pause), until=self._clock())
-        try:
-            outgoing = self._letters.write(claimed.row, claimed.header, claimed.material)
-        except RenderFailed as error:
-            self._counters.render_failed()
-            return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
+            return self._endings.deferred(claimed, str(pause), until=self._clock())
         try:
             async with self._connections.conversation(server) as conversation:
                 return await self._speak(conversation, claimed, outgoing, commits)
         except ServerUnavailable as error:
-            return self._deferred(claimed, ReplyClass.SOFT, str(error), until=self._clock() + SERVER_DOWN_RETRY)
+            return self._endings.deferred(claimed, str(error), until=self._clock() + SERVER_DOWN_RETRY)
         except LinkLost as error:
-            return self._deferred(claimed, ReplyClass.SOFT, f"link lost before the end of the message: {error}")
+            return self._endings.deferred(claimed, f"link lost before the end of the message: {error}")
 
     async def _speak(
         self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
@@ -391,9 +417,9 @@ class Deliverer:
         try:
             refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire)
         except CannotCarry as error:
-            return self._outcome(claimed, MessageStatus.FAILED, text=str(error))
+            return self._endings.failed(claimed, str(error))
         if refusal is not None:
-            return self._answered(claimed, refusal)
+            return self._endings.answered(claimed, refusal)
         mark = Dotted(
             message_row=claimed.row.id,
             epoch=claimed.epoch,
@@ -410,80 +436,27 @@ class Deliverer:
             # paused, ended or suppressed since the claim: the next look says which, and what follows
             conversation.abort()
             again = self._clock() + LOOK_AGAIN
-            return self._deferred(claimed, ReplyClass.SOFT, "something changed when it was about to end", until=again)
+            return self._endings.deferred(claimed, "something changed when it was about to end", until=again)
         if time.monotonic() - began > DOT_WITHIN_S:
             conversation.abort()
-            return self._deferred(claimed, ReplyClass.SOFT, "the database took too long to confirm")
+            return self._endings.deferred(claimed, "the database took too long to confirm")
         if not conversation.open:
             raise LinkLost("the server left, or spoke unasked")
         try:
             reply = await conversation.dot()
         except Exception as error:  # noqa: BLE001  whatever it is: from here on nobody knows
             conversation.abort()
-            return self._outcome(claimed, MessageStatus.UNKNOWN, text=f"link lost after the end: {error}")
-        return self._answered(claimed, reply)
+            return self._endings.unknown(claimed, f"link lost after the end: {error}")
+        return self._endings.answered(claimed, reply)
 
     # --- 5: outcomes
 
-    def _outcome(
-        self, claimed: Claimed, status: MessageStatus, *, klass: ReplyClass | None = None, text: str | None = None
-    ) -> Outcome:
-        return Outcome(
-            message_row=claimed.row.id,
-            epoch=claimed.epoch,
-            status=status,
-            reply_class=klass.value if klass is not None else None,
-            reply=text,
-        )
-
-    def _answered(self, claimed: Claimed, reply: Reply) -> Outcome:
-        """What a server said of this message alone; `Domains` may see in it what it says of all."""
-        self._counters.replied(reply.klass)
-        ends = {ReplyClass.ACCEPTED: MessageStatus.SENT, ReplyClass.HARD: MessageStatus.BOUNCED}.get(reply.klass)
-        if ends is not None:
-            outcome = self._outcome(claimed, ends, klass=reply.klass, text=reply.text)
-        else:
-            if reply.klass is ReplyClass.BLOCK and reply.cause is None:
-                self._domains.note_block(claimed.row, reply.text, self._clock())
-            outcome = self._deferred(claimed, reply.klass, reply.text)
-        return replace(outcome, cause=reply.cause, is_answer=True)
-
-    def _again(self, claimed: Claimed) -> datetime:
-        return next_attempt(self._clock(), attempt=claimed.row.attempt + 1, chance=self._rng.random())
-
-    def _deferred(self, claimed: Claimed, klass: ReplyClass, text: str, *, until: datetime | None = None) -> Outcome:
-        return Outcome(
-            message_row=claimed.row.id,
-            epoch=claimed.epoch,
-            status=MessageStatus.DEFERRED,
-            reply_class=klass.value,
-            reply=text,
-            not_before=until or self._again(claimed),
-        )
-
-    def _given_back(self, claimed: Claimed) -> Outcome:
-        return self._deferred(claimed, ReplyClass.SOFT, "given back at shutdown", until=self._clock())
-
     def _record(self, connection: Connection, outcomes: list[Outcome], now: datetime) -> list[Outcome]:
         """The outcome and what follows from it, in one transaction, which may fail and be tried again."""
-        judged = self._domains.judge(connection, outcomes, self._held, now, self._again)
+        judged = self._domains.judge(connection, outcomes, self._held, now, self._endings.again)
         written = record_outcomes(connection, judged, owner=self.owner, now=now)
-        decisions: list[NewDecision] = []
-        bounced = []
-        for outcome in written:
-            claimed = self._held.get(outcome.message_row)
-            if claimed is None:
-                continue
-            detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
-            if outcome.status is MessageStatus.FAILED:
-                detail = {"why": outcome.reply}
-            if outcome.not_before is not None and outcome.not_before > now:
-                detail["until"] = outcome.not_before.isoformat()
-            decisions += decision(claimed.row, Reason(outcome.status.value), now, detail)
-            if outcome.status is MessageStatus.BOUNCED:
-                bounced.append((claimed.row, outcome.reply or "", outcome.cause))
-        record_decisions(connection, decisions)
-        record_bounces(connection, bounced, now=now)
+        record_decisions(connection, told_of(written, self._held, now))
+        record_bounces(connection, bounced_of(written, self._held), now=now)
         return written
 
     def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:

@@ -231,13 +231,13 @@ def mark_dotted(
         ]
     )
     values = {"given": given, "b_owner": owner, "b_now": now, "b_lease_until": lease_until}
-    return set(connection.scalars(_dotting(connection.dialect.name), values))
+    return set(connection.scalars(_dotting(), values))
 
 
 @cache
-def _dotting(dialect: str) -> Any:
+def _dotting() -> Any:
     m = t.message
-    given = given_rows(dialect, {**_CLAIM, "subject": Text(), "link_set": Text()})
+    given = given_rows({**_CLAIM, "subject": Text(), "link_set": Text()})
     return (
         update(m)
         .where(
@@ -322,7 +322,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
         ]
     )
     values = {"given": given, "b_owner": owner, "b_now": now}
-    done = set(connection.scalars(_recording(connection.dialect.name), values))
+    done = set(connection.scalars(_recording(), values))
     written = [each for each in outcomes if each.message_row in done]
     ended = [each.message_row for each in written if each.status is not MessageStatus.DEFERRED]
     wake_awaiting(connection, ended, now=now)
@@ -330,10 +330,10 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
 
 
 @cache
-def _recording(dialect: str) -> Any:
+def _recording() -> Any:
     m = t.message
     columns = {"status": Text(), "reply_class": Text(), "reply": Text(), "not_before": m.c.not_before.type}
-    given = given_rows(dialect, {**_CLAIM, **columns})
+    given = given_rows({**_CLAIM, **columns})
     deferred = given.c.status == MessageStatus.DEFERRED.value
     return (
         update(m)
@@ -367,12 +367,12 @@ def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: d
     """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
     if message_rows:
         given = as_given([{"id": row} for row in message_rows])
-        connection.execute(_waking(connection.dialect.name), {"given": given, "b_now": now})
+        connection.execute(_waking(), {"given": given, "b_now": now})
 
 
 @cache
-def _waking(dialect: str) -> Any:
-    e, given = t.enrollment, given_rows(dialect, {"id": BigInteger()})
+def _waking() -> Any:
+    e, given = t.enrollment, given_rows({"id": BigInteger()})
     awaiting = update(e).where(e.c.message_id == given.c.id, e.c.status.in_([each.value for each in RUNNING]))
     return awaiting.values(due_at=_NOW, since_at=_NOW)
 

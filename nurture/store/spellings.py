@@ -12,8 +12,20 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, ColumnElement, Float, FromClause, Select, Text, literal, text
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Float,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    column,
+    literal,
+    literal_column,
+)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -362,23 +374,25 @@ def to_millionths(number: ColumnElement[float]) -> ColumnElement[float]:
 
 # --- rows that travel as one value
 
-_GIVEN = {
-    "sqlite": "SELECT {} FROM json_each(:given)",
-    "postgresql": "SELECT * FROM json_to_recordset(CAST(:given AS json)) AS given ({})",
-}
+
+class _Given(_Spelled):
+    inherit_cache = True
+    sqlite = "SELECT {1} FROM json_each({0})"
+    postgresql = "SELECT * FROM json_to_recordset(CAST({0} AS json)) AS given ({2})"
 
 
-def given_rows(dialect: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+_MOMENT = {"DATETIME": "TIMESTAMP WITH TIME ZONE"}
+
+
+def given_rows(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
     """Rows that a statement is given as the value `given` (see `as_given`), so that its text is the same for all.
 
     Building a statement for each batch costs more than running it.
     """
-    if dialect == "sqlite":
-        said = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
-    else:
-        spoken = postgresql.dialect()  # type: ignore[no-untyped-call]
-        said = ", ".join(f"{name} {kind.dialect_impl(spoken).compile(spoken)}" for name, kind in columns.items())
-    return text(_GIVEN[dialect].format(said)).columns(**columns).subquery("given")
+    picked = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
+    typed = ", ".join(f"{name} {_MOMENT.get(kind.compile(), kind.compile())}" for name, kind in columns.items())
+    rows = _Given(bindparam("given", type_=Text()), literal_column(picked), literal_column(typed))
+    return rows.table_valued(*(column(name, kind) for name, kind in columns.items()), name="given")
 
 
 def as_given(rows: Sequence[Mapping[str, Any]]) -> str:

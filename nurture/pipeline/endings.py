@@ -1,0 +1,116 @@
+"""How an attempt ended, as an outcome to commit, and what is told of those that are committed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from nurture.delivery.replies import Reply
+from nurture.domain.backoff import next_attempt
+from nurture.domain.message import MessageStatus, ReplyCause, ReplyClass
+from nurture.domain.reasons import Reason
+from nurture.pipeline.claimed import Claimed, decision
+from nurture.pipeline.counters import Counters
+from nurture.pipeline.domains import Domains
+from nurture.store.decisions import NewDecision
+from nurture.store.outbox import Outcome
+
+_ENDS = {ReplyClass.ACCEPTED: MessageStatus.SENT, ReplyClass.HARD: MessageStatus.BOUNCED}
+
+log = structlog.get_logger()
+
+
+class Endings:
+    """The outcomes of one worker's attempts."""
+
+    def __init__(
+        self, *, clock: Callable[[], datetime], rng: random.Random, domains: Domains, counters: Counters
+    ) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._domains = domains
+        self._counters = counters
+
+    def answered(self, claimed: Claimed, reply: Reply) -> Outcome:
+        """What a server said of this message alone; `Domains` may see in it what it says of all."""
+        self._counters.replied(reply.klass)
+        if reply.klass in _ENDS:
+            outcome = _outcome(claimed, _ENDS[reply.klass], reply.text, klass=reply.klass)
+        else:
+            if reply.klass is ReplyClass.BLOCK and reply.cause is None:
+                self._domains.note_block(claimed.row, reply.text, self._clock())
+            outcome = self.deferred(claimed, reply.text, klass=reply.klass)
+        return replace(outcome, cause=reply.cause, is_answer=True)
+
+    def deferred(
+        self, claimed: Claimed, text: str, *, klass: ReplyClass = ReplyClass.SOFT, until: datetime | None = None
+    ) -> Outcome:
+        """Tried again: from `until` on, or after a back-off."""
+        outcome = _outcome(claimed, MessageStatus.DEFERRED, text, klass=klass)
+        return replace(outcome, not_before=until or self.again(claimed))
+
+    def again(self, claimed: Claimed) -> datetime:
+        """When the next attempt is."""
+        return next_attempt(self._clock(), attempt=claimed.row.attempt + 1, chance=self._rng.random())
+
+    def given_back(self, claimed: Claimed, why: str) -> Outcome:
+        """No attempt was made; whoever claims it next decides anew."""
+        return self.deferred(claimed, why, until=self._clock())
+
+    def failed(self, claimed: Claimed, why: str) -> Outcome:
+        """No attempt will bring it there."""
+        return _outcome(claimed, MessageStatus.FAILED, why)
+
+    def unwritten(self, claimed: Claimed, why: str) -> Outcome:
+        """Its letter can't be written."""
+        self._counters.render_failed()
+        return self.failed(claimed, why)
+
+    def unknown(self, claimed: Claimed, why: str) -> Outcome:
+        """Its end was written, and nobody knows what became of it."""
+        return _outcome(claimed, MessageStatus.UNKNOWN, why)
+
+    def tripped(self, claimed: Claimed, error: Exception) -> Outcome:
+        """A message that trips over a mistake of ours must not keep the others from going."""
+        log.error("attempt_failed", message=claimed.row.id, exc_info=error)
+        return self.deferred(claimed, f"a mistake inside nurture: {type(error).__name__}")
+
+
+def _outcome(claimed: Claimed, status: MessageStatus, text: str, *, klass: ReplyClass | None = None) -> Outcome:
+    return Outcome(
+        message_row=claimed.row.id,
+        epoch=claimed.epoch,
+        status=status,
+        reply_class=klass.value if klass is not None else None,
+        reply=text,
+    )
+
+
+def told_of(outcomes: Iterable[Outcome], held: Mapping[int, Claimed], now: datetime) -> list[NewDecision]:
+    """The decisions to record for outcomes that are written."""
+    decisions: list[NewDecision] = []
+    for outcome in outcomes:
+        claimed = held.get(outcome.message_row)
+        if claimed is None:
+            continue
+        detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
+        if outcome.status is MessageStatus.FAILED:
+            detail = {"why": outcome.reply}
+        if outcome.not_before is not None and outcome.not_before > now:
+            detail["until"] = outcome.not_before.isoformat()
+        decisions += decision(claimed.row, Reason(outcome.status.value), now, detail)
+    return decisions
+
+
+def bounced_of(outcomes: Iterable[Outcome], held: Mapping[int, Claimed]) -> list[tuple[Any, str, ReplyCause | None]]:
+    """(message row, reply, what it was about) of those that bounced."""
+    return [
+        (held[each.message_row].row, each.reply or "", each.cause)
+        for each in outcomes
+        if each.status is MessageStatus.BOUNCED and each.message_row in held
+    ]
