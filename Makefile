@@ -18,7 +18,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --q
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup test check format demo bench chaos soak soak-send docs lock clean
+.PHONY: help setup test check format demo bench chaos chaos-mutations soak soak-send docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -57,9 +57,12 @@ demo: setup ## the whole chain with sample leads and readers, no network; EXIT=1
 bench: setup ## half an hour: speed as ratios to limits, into docs/performance.md (needs: apt-get install postfix wrk); ARGS=--quick
 	$(BIN)/python -m bench $(ARGS)
 
-chaos: setup ## faults of every kind while it sends, on both databases; NURTURE_CHAOS_FAULTS, _LEADS and _SEED say how much
-	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-10000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-100} \
-	  $(BIN)/pytest --numprocesses 0 -rP --verbose tests/chaos $(ARGS)
+chaos: setup ## faults of every kind while it sends, on both databases at once; NURTURE_CHAOS_FAULTS, _LEADS and _SEED say how much
+	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-20000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-200} \
+	  $(BIN)/pytest --numprocesses 2 -rP --verbose -k 'no_promise' tests/chaos $(ARGS)
+
+chaos-mutations: setup ## each guard of the promise taken out in turn, and the fault that catches it
+	NURTURE_CHAOS_GUARDS=all $(BIN)/pytest --numprocesses 2 -rP --verbose -k 'without_a_guard' tests/chaos $(ARGS)
 
 soak: setup ## a million lead-days through the real stages, the promises checked after each day; ARGS="--leads 500 --days 20"
 	$(BIN)/python -m soak $(ARGS)

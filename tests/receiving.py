@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 RECEIVER = Path(__file__).parent / "smtp_receiver.py"
 
@@ -17,6 +18,12 @@ RECEIVER = Path(__file__).parent / "smtp_receiver.py"
 class Receiving:
     port: int
     folder: Path
+    orders: IO[str]
+
+    def told(self, *order: object) -> None:
+        """One order, for a receiver that is `--steered`."""
+        self.orders.write(" ".join(map(str, order)) + "\n")
+        self.orders.flush()
 
     def received(self) -> list[dict[str, object]]:
         """What the receiver synced to disk, in order."""
@@ -33,12 +40,16 @@ class Receiving:
 def receiving(folder: Path, *options: str) -> Iterator[Receiving]:
     """A receiver process for the length of the block."""
     process = subprocess.Popen(
-        [sys.executable, str(RECEIVER), "--folder", str(folder), *options], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(RECEIVER), "--folder", str(folder), *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert process.stdout is not None
+    assert process.stdout is not None and process.stdin is not None
     try:
-        yield Receiving(port=int(process.stdout.readline()), folder=folder)
+        yield Receiving(port=int(process.stdout.readline()), folder=folder, orders=process.stdin)
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()

@@ -1,21 +1,33 @@
-"""The real command, in a process that dies at a named commit point, or from which a guard was taken out.
+"""The real command, in processes that die at a named commit point, or from which a guard was taken out.
 
-    NURTURE_FAULT=dot:after:17 NURTURE_WITHOUT=epoch python -m tests.chaos.mortal run --only work
+    python -m tests.chaos.mortal --without 'suppression check'
 
-`NURTURE_FAULT`: SIGKILL at the N-th time that the point is come to. `NURTURE_WITHOUT`: the name of a guard in `GUARDS`,
-whose line is changed before the module is imported; what is on the disk stays as it is.
+reads a line of JSON for each process on standard input, `{"words": ["run"], "fault": "dot:after:17:kill", "log": …}`,
+and prints its number. They are forked from this one, which has imported everything already, because that takes longer
+than most faults do.
+
+`fault`: what befalls it at the N-th time that the point is come to: `kill` is SIGKILL, `stop` SIGSTOP, and `pause`
+holds that thread for longer than the dot may come after its commit. `--without`: the name of a guard in `GUARDS`, whose
+line is changed before the module is imported; what is on the disk stays as it is.
+
+SIGUSR1 sets its clock an hour ahead, SIGUSR2 an hour back; the monotonic clock goes on. Time-outs of minutes are
+seconds here, and batches are small, so that much happens in little time (`hasten`).
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import json
 import os
 import signal
 import sys
-from collections import Counter
+import time
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,8 +57,13 @@ GUARDS = {
     ),
     "suppression check": ("nurture.store.outbox", "                _still_wanted(now),\n", ""),
     "unique key": ("nurture.store.outbox", "", ""),
+    "five seconds": ("nurture.pipeline.deliver", "if time.monotonic() - began > DOT_WITHIN_S:", "if False:"),
 }
 """name -> module, line, and what stands there without it; the unique key is the database's, and is dropped there."""
+PAUSE_S = 6.0
+LOCK_WAIT_MS = 1_000
+"""SQLite waits six times as long for the lock of another process."""
+ANSWER_WITHIN_S = 2.0
 OWNERS = (
     ("                m.c.lease_owner == owner,\n                m.c.status == MessageStatus.SENDING.value,\n", ""),
     (
@@ -59,9 +76,11 @@ OWNERS = (
 class Unguarded(importlib.machinery.SourceFileLoader):
     """Loads a module with its guard taken out; never from a cache."""
 
+    guard: str
+
     def get_code(self, fullname: str) -> Any:
         source = self.get_data(self.path).decode()
-        return compile(without_guard(source, os.environ["NURTURE_WITHOUT"]), self.path, "exec")
+        return compile(without_guard(source, self.guard), self.path, "exec")
 
 
 def without_guard(source: str, guard: str) -> str:
@@ -76,29 +95,38 @@ def without_guard(source: str, guard: str) -> str:
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    def __init__(self, module: str) -> None:
-        self._module = module
+    def __init__(self, guard: str) -> None:
+        self._guard, self._module = guard, GUARDS[guard][0]
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
         if fullname != self._module or path is None:
             return None
         file = str(Path(path[0]) / f"{fullname.rpartition('.')[2]}.py")
-        return importlib.util.spec_from_file_location(fullname, file, loader=Unguarded(fullname, file))
+        loader = Unguarded(fullname, file)
+        loader.guard = self._guard
+        return importlib.util.spec_from_file_location(fullname, file, loader=loader)
 
 
 class Fuse:
-    """Counts how often each point is come to."""
+    """Counts how often its point is come to, and goes off once."""
 
     def __init__(self, fault: str) -> None:
-        self._point, _, times = fault.rpartition(":")
-        self._left = Counter({self._point: int(times)})
+        self._point, times, self._deed = fault.rsplit(":", 2)
+        self._left = int(times)
 
     def reach(self, point: str) -> None:
         if point != self._point:
             return
-        self._left[point] -= 1
-        if self._left[point] <= 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1
+        if self._left == 0:
+            DEEDS[self._deed]()
+
+
+DEEDS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "pause": lambda: time.sleep(PAUSE_S),
+}
 
 
 def plant(fuse: Fuse) -> None:
@@ -142,16 +170,76 @@ def _around(owner: Any, name: str, points: Callable[..., list[str]], fuse: Fuse)
     setattr(owner, name, wrapped)
 
 
-def main() -> None:
-    guard = os.environ.get("NURTURE_WITHOUT", "")
-    if guard and guard != "unique key":
-        sys.meta_path.insert(0, Finder(GUARDS[guard][0]))
-    fault = os.environ.get("NURTURE_FAULT", "")
-    if fault:
-        plant(Fuse(fault))
+def hasten() -> None:
+    """The same code with patience of seconds, and small batches: more commits, and more that can go wrong at each."""
+    import aiosmtplib
+
+    from nurture import bootstrap
+    from nurture.delivery import connections
+    from nurture.delivery.conversation import Patience
+    from nurture.pipeline import advance, deliver
+    from nurture.store import database
+
+    class Hasty(aiosmtplib.SMTP):
+        def __init__(self, **given: Any) -> None:
+            super().__init__(**{**given, "timeout": ANSWER_WITHIN_S})
+
+    seconds = dict.fromkeys(("command", "data", "block", "dot"), ANSWER_WITHIN_S)
+    bootstrap.Patience = partial(Patience, **seconds)  # type: ignore[attr-defined]
+    aiosmtplib.SMTP = Hasty  # type: ignore[misc]
+    connections.SERVER_DOWN_RETRY = deliver.SERVER_DOWN_RETRY = timedelta(seconds=1)  # type: ignore[attr-defined]
+    deliver.CLAIM_AHEAD, advance.BATCH = 40, 50
+    database.LOCK_WAIT_MS = LOCK_WAIT_MS
+
+
+def make_clock_jump() -> None:
+    from nurture import bootstrap
+
+    clock, ahead = bootstrap.system_clock, timedelta()
+
+    def jumping() -> datetime:
+        return clock() + ahead
+
+    def jump(number: int, _frame: object) -> None:
+        nonlocal ahead
+        ahead += timedelta(hours=1 if number == signal.SIGUSR1 else -1)
+
+    bootstrap.system_clock = jumping
+    signal.signal(signal.SIGUSR1, jump)
+    signal.signal(signal.SIGUSR2, jump)
+
+
+def live(words: list[str], fault: str, log: str) -> None:
+    """What a forked process does, to its end."""
     from nurture.cli.main import main as command
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    make_clock_jump()
+    if fault:
+        plant(Fuse(fault))
+    sys.argv = ["nurture", *words]
     command()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--without", default="", choices=["", *GUARDS])
+    guard = parser.parse_args().without
+    if guard and guard != "unique key":
+        sys.meta_path.insert(0, Finder(guard))
+    importlib.import_module("nurture.cli.main")
+    importlib.import_module("nurture.engines.distributed")
+    hasten()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the dead
+    while order := sys.stdin.readline():
+        if (pid := os.fork()) == 0:
+            live(**json.loads(order))
+            return
+        print(pid, flush=True)
 
 
 if __name__ == "__main__":
