@@ -43,6 +43,8 @@ AN_HOUR = timedelta(hours=1)
 A_WHILE = timedelta(seconds=10)
 PATIENCE_S = 120
 """Only so that a run in which somebody is stuck comes to an end."""
+COME_TO_S = 40
+LITTLE = 20
 FAULT_S = 4.0
 """What a fault takes, more or less: the pace is such that as much is sent meanwhile as people come with each."""
 CONFIG = """
@@ -199,9 +201,9 @@ class Havoc:
     def _die_at_a_point(self, fault: Fault) -> bool:
         """One daemon gives way to one that kills itself at a commit point."""
         doomed = self._doomed(fault, "kill")
-        with _patience(PATIENCE_S) as waiting:
+        with _patience(COME_TO_S) as waiting:
             while doomed.lives and next(waiting):
-                self._move_time()
+                self._give_work()
         bit = not doomed.lives
         self._put_down(doomed)
         return bit
@@ -395,11 +397,12 @@ class Havoc:
         return False
 
     def _falls_asleep(self, daemon: Daemon) -> bool:
-        with _patience(PATIENCE_S) as waiting:
+        with _patience(COME_TO_S) as waiting:
             while daemon.lives and next(waiting):
                 if daemon.sleeps:
                     return not self._is_locked()
-                self._move_time()
+                with suppress(OperationalError):  # it may fall asleep while another of its threads writes
+                    self._give_work()
         return False
 
     def _is_locked(self) -> bool:
@@ -457,6 +460,13 @@ class Havoc:
             with self.database.transaction() as connection:
                 add_leads(connection, first, self.there)
             _enroll(self.root)
+
+    def _give_work(self) -> None:
+        """So that each commit point is come to: some have to be enrolled and queued for that."""
+        self._move_time()
+        counts = self.counts()
+        if counts["queued"] + counts["deferred"] < LITTLE:
+            self._let_in(LITTLE)
 
     def _move_time(self) -> None:
         """What is put off is due, also where somebody with a wrong clock put it off."""
