@@ -45,6 +45,7 @@ PATIENCE_S = 120
 """Only so that a run in which somebody is stuck comes to an end."""
 COME_TO_S = 40
 LITTLE = 20
+SLEEPERS = 4
 FAULT_S = 4.0
 """What a fault takes, more or less: the pace is such that as much is sent meanwhile as people come with each."""
 CONFIG = """
@@ -151,12 +152,12 @@ class Havoc:
 
     def wreak(self) -> Verdict:
         drawn = draw(count=self.plan.faults, seed=self.plan.seed, kinds=self.plan.possible, points=self.plan.points)
-        share = -(-(self.plan.leads - self.there) // max(len(drawn), 1))
         try:
             self._keep_up()
             self._all_send(since=datetime.now(UTC))  # noqa: TID251  the daemons under test live in real time
-            for fault in drawn:
-                self._let_in(share)
+            for done, fault in enumerate(drawn):
+                self._let_in(-(-(self.plan.leads - self.there) // (len(drawn) - done)))
+                self._until_there_is_work()
                 self._one_fault(fault)
             self._to_the_end()
         finally:
@@ -210,14 +211,8 @@ class Havoc:
 
     def _freeze(self, fault: Fault) -> bool:
         """Stopped, robbed of its leases, and woken up: it must notice before it says anything more."""
-        if fault.at == AT_RANDOM:
-            sleeper = self._one_of_them(fault)
-            asleep = self._put_to_sleep(sleeper)
-        else:
-            sleeper = self._doomed(fault, "stop")
-            asleep = self._falls_asleep(sleeper)
-        if not asleep:
-            self._put_down(sleeper)
+        sleeper = self._asleep_at_random(fault) if fault.at == AT_RANDOM else self._asleep_at_a_point(fault)
+        if sleeper is None:
             return False
         robbed = self._rob(sleeper)
         time.sleep(fault.much * 0.5)
@@ -228,9 +223,11 @@ class Havoc:
 
     def _resend(self, fault: Fault) -> bool:
         """Asleep between its commit and its dot, while a person has the message sent again: it says nothing more."""
-        sleeper = self._doomed(fault, "stop")
+        sleeper = self._asleep_at_a_point(fault)
+        if sleeper is None:
+            return False
         asleep_at = time.monotonic()
-        bit = self._falls_asleep(sleeper) and self._rob(sleeper) and self._sent_again(sleeper)
+        bit = self._rob(sleeper) and self._sent_again(sleeper)
         time.sleep(max(0.0, asleep_at + PAUSE_S - time.monotonic()))
         sleeper.send(signal.SIGCONT)
         time.sleep(0.5)
@@ -386,15 +383,27 @@ class Havoc:
         self._end_leases_of(daemon.pid)
         self.daemons = [each for each in self.daemons if each is not daemon]
 
-    def _put_to_sleep(self, daemon: Daemon) -> bool:
+    def _asleep_at_random(self, fault: Fault) -> Daemon | None:
         """But not in the middle of a write to SQLite: nobody could take anything over then."""
+        daemon = self._one_of_them(fault)
         with _patience(PATIENCE_S) as waiting:
             while daemon.lives and next(waiting):
                 daemon.send(signal.SIGSTOP)
                 if self._falls_asleep(daemon):
-                    return True
+                    return daemon
                 daemon.send(signal.SIGCONT)
-        return False
+        self._put_down(daemon)
+        return None
+
+    def _asleep_at_a_point(self, fault: Fault) -> Daemon | None:
+        """The same; where another of its threads writes just then, another daemon is sent to sleep."""
+        for _ in range(SLEEPERS):
+            daemon = self._doomed(fault, "stop")
+            if self._falls_asleep(daemon):
+                return daemon
+            self._put_down(daemon)
+            self._keep_up(fault)
+        return None
 
     def _falls_asleep(self, daemon: Daemon) -> bool:
         with _patience(COME_TO_S) as waiting:
@@ -439,8 +448,7 @@ class Havoc:
                 sending = self._sent_since(since)
                 if all(daemon.pid in sending for daemon in self.daemons if daemon.lives):
                     return True
-                counts = self.counts()
-                if counts.total() >= self.there and counts["queued"] + counts["deferred"] == 0:
+                if self._work() <= 0:
                     return True
         return False
 
@@ -464,9 +472,19 @@ class Havoc:
     def _give_work(self) -> None:
         """So that each commit point is come to: some have to be enrolled and queued for that."""
         self._move_time()
-        counts = self.counts()
-        if counts["queued"] + counts["deferred"] < LITTLE:
+        if self._work() < LITTLE:
             self._let_in(LITTLE)
+
+    def _until_there_is_work(self) -> None:
+        """A fault among the idle proves nothing."""
+        with _patience(COME_TO_S) as waiting:
+            while self._work() == 0 and not self.finished() and next(waiting):
+                self._move_time()
+
+    def _work(self) -> int:
+        """Messages that wait, and people who have none yet."""
+        counts = self.counts()
+        return counts["queued"] + counts["deferred"] + self.there - counts.total()
 
     def _move_time(self) -> None:
         """What is put off is due, also where somebody with a wrong clock put it off."""
@@ -551,7 +569,7 @@ class Havoc:
             recovery_s=self.recovery_s,
             statuses=Counter(row.status for row in rows),
             received=len(received),
-            twice=[name for name, count in (*arrived.items(), *people.items()) if count > 1],
+            twice=[who for who, count in people.items() if count > 1],
             lost=[row.to_address for row in rows if row.status == "sent" and not arrived[row.message_id]],
             untold=[name for name in arrived if name not in went],
             after_leaving=[

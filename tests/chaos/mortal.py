@@ -185,7 +185,7 @@ def hasten() -> None:
             super().__init__(**{**given, "timeout": ANSWER_WITHIN_S})
 
     seconds = dict.fromkeys(("command", "data", "block", "dot"), ANSWER_WITHIN_S)
-    bootstrap.Patience = partial(Patience, **seconds)  # type: ignore[attr-defined]
+    bootstrap.Patience = partial(Patience, **seconds)  # type: ignore[attr-defined,assignment]
     aiosmtplib.SMTP = Hasty  # type: ignore[misc]
     connections.SERVER_DOWN_RETRY = deliver.SERVER_DOWN_RETRY = timedelta(seconds=1)  # type: ignore[attr-defined]
     deliver.CLAIM_AHEAD, advance.BATCH = 40, 50
