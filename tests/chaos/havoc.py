@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, text, update
+from sqlalchemy import ColumnElement, func, insert, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from nurture.authoring.workspace import load_workspace
@@ -246,6 +246,8 @@ class Havoc:
             missing = {row.id: row.message_id for row in rows if row.message_id not in arrived}
             for each in missing:
                 resolve_as_resend(connection, each, now=now)
+            first = now - AN_HOUR  # before whatever else waits
+            connection.execute(update(t.message).where(t.message.c.id.in_(list(missing))).values(not_before=first))
         with _patience(PATIENCE_S) as waiting:
             while next(waiting):
                 self._move_time()
@@ -465,9 +467,7 @@ class Havoc:
         """So many more people, who are under way at once."""
         first, self.there = self.there, min(self.there + count, self.plan.leads)
         if first < self.there:
-            with self.database.transaction() as connection:
-                add_leads(connection, first, self.there)
-            _enroll(self.root)
+            let_in(self.root, self.database, first, self.there)
 
     def _give_work(self) -> None:
         """So that each commit point is come to: some have to be enrolled and queued for that."""
@@ -690,8 +690,8 @@ def make_workspace(root: Path, plan: Plan, port: int) -> Database:
     return database
 
 
-def add_leads(connection: Connection, first: int, end: int) -> None:
-    """People number `first` up to, and without, `end`."""
+def let_in(root: Path, database: Database, first: int, end: int) -> None:
+    """People number `first` up to, and without, `end`; under way at once, as daemons look for new ones now and then."""
     now = datetime.now(UTC) - timedelta(days=1)  # noqa: TID251  as above
     given = {"custom": {}, "readings": {}, "fit": "unknown", "fit_points": 0.0, "hot_armed": True, "rescore": False}
     given |= {"stage": "lead", "consented_at": now, "created_at": now, "email_domain": "example.com"}
@@ -699,11 +699,8 @@ def add_leads(connection: Connection, first: int, end: int) -> None:
         {**given, "email": f"lead{n}@example.com", "email_key": f"lead{n}@example.com", "first_name": f"Lead {n}"}
         for n in range(first, end)
     ]
-    connection.execute(insert(t.lead), rows)
-
-
-def _enroll(root: Path) -> None:
-    """Whoever is new is under way at once; the daemons look for new leads only now and then."""
+    with database.transaction() as connection:
+        connection.execute(insert(t.lead), rows)
     os.environ["NURTURE_SECRET_KEY"] = SECRET
     installation = open_installation(root)
     build_stages(installation, load_workspace(root), sole_worker=False).enroll()

@@ -30,7 +30,8 @@ from nurture.store.database import Database, DatabaseUnavailable
 from nurture.store.jobs import make_tables, tables_are_current
 from nurture.store.migrate import upgrade
 from nurture.store.presence import Presence, absent
-from tests.chaos.havoc import SECRET, Plan, make_workspace
+from tests.chaos.ground import Ground
+from tests.chaos.havoc import SECRET, Plan, let_in, make_workspace
 from tests.engine.world import HEAD, World, add_leads, in_a_loop, make_root, open_world, steps
 from tests.receiving import Receiving, receiving
 
@@ -162,8 +163,10 @@ def hosts(tmp_path: Path, postgres_url: str) -> Iterator[Hosts]:
     root = tmp_path / "workspace"
     root.mkdir()
     with receiving(tmp_path / "mail", "--pace", str(PACE_S)) as receiver:
-        plan = Plan(leads=LEADS, faults=0, workers=2, seed=1, url=postgres_url)
+        ground = Ground(url=postgres_url)
+        plan = Plan(leads=LEADS, faults=0, workers=2, seed=1, ground=ground, connections=8)
         found = Hosts(root, make_workspace(root, plan, receiver.port), receiver)
+        let_in(root, found.database, 0, LEADS)
         try:
             yield found
         finally:
