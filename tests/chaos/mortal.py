@@ -52,10 +52,10 @@ GUARDS = {
     ),
     "lease owner and epoch": (
         "nurture.store.outbox",
-        "tuple_(m.id, m.lease_epoch).in_([(each.message_row, each.epoch) for each in batch]),",
-        "",
+        'm.lease_epoch == given.c.epoch, m.lease_owner == bindparam("b_owner", type_=String())',
+        'bindparam("b_owner", type_=String()).is_not(None)',
     ),
-    "suppression check": ("nurture.store.outbox", "                _still_wanted(now),\n", ""),
+    "suppression check": ("nurture.store.outbox", "            _still_wanted(_NOW),\n", ""),
     "unique key": ("nurture.store.outbox", "", ""),
     "five seconds": ("nurture.pipeline.deliver", "if time.monotonic() - began > DOT_WITHIN_S:", "if False:"),
 }
@@ -65,10 +65,9 @@ LOCK_WAIT_MS = 1_000
 """SQLite waits six times as long for the lock of another process."""
 ANSWER_WITHIN_S = 2.0
 OWNERS = (
-    ("                m.c.lease_owner == owner,\n                m.c.status == MessageStatus.SENDING.value,\n", ""),
     (
-        "                m.c.dotted_at.is_(None),\n                _still_wanted(now),",
-        "                _still_wanted(now),",
+        "            m.c.status == MessageStatus.SENDING.value,\n            m.c.dotted_at.is_(None),\n",
+        "",
     ),
 )
 
