@@ -27,8 +27,9 @@ from bench.next_hop import await_port
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
 from bench.sending_workspace import Chain, make_workspace, queue_letters
 from nurture.authoring.workspace import load_workspace
-from nurture.bootstrap import build_public_server, open_installation, prepare_logging
+from nurture.bootstrap import build_public_server, open_installation
 from nurture.content.tokens import Purpose
+from nurture.logs import prepare_logging
 from nurture.store import tables as t
 from nurture.store.hits import RawHit, Recorded
 

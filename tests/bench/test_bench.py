@@ -16,7 +16,11 @@ from bench.machine import found
 from bench.rows import Row, at_least, at_most, read_rows, tell
 
 ROOT = Path(__file__).parent.parent.parent
-RUNNABLE = [each for each in BENCHMARKS if all(found(program) for program in each.needs)]
+RUNNABLE = [
+    each
+    for each in BENCHMARKS
+    if all(found(program) for program in each.needs) and each.name not in ("due-postgresql", "workers")  # a server each
+]
 ROW = re.compile(r"^\| (?P<work>[^|]+) \| (?P<limit>[^|]+) \| (?P<result>[^|]+) \| (?P<ratio>[\d.]+)", re.MULTILINE)
 
 
