@@ -169,7 +169,14 @@ class Deliverer:
                 busy = self._limits.under_way(connection)
                 full = self._limits.full(busy)
                 closed = self._domains.look(connection, now)
-                rows = due_messages(connection, now=self._due_by or now, limit=CLAIM_AHEAD, besides=full, closed=closed)
+                rows = due_messages(
+                    connection,
+                    now=self._due_by or now,
+                    limit=CLAIM_AHEAD,
+                    besides=full,
+                    closed=closed,
+                    is_scarce=self._limits.may_bind,
+                )
                 if not rows:
                     return []
                 claimed = self._take(connection, rows, busy, now)

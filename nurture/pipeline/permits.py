@@ -55,6 +55,11 @@ class Limits:
             name for name, each in settings.senders.items() if each.daily is not None or each.warm_up is not None
         }
 
+    @property
+    def may_bind(self) -> bool:
+        """Whether there may be more mail than room."""
+        return bool(self._counted or self._rates or self._slots)
+
     def under_way(self, connection: Connection) -> Counter[str]:
         """Messages under way to each domain whose connections are limited; locks their slots till the commit."""
         if not self._slots:

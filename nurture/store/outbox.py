@@ -98,10 +98,12 @@ def due_messages(
     limit: int,
     besides: Collection[str] = (),
     closed: Collection[tuple[str, str]] = (),
+    is_scarce: bool = False,
 ) -> list[Any]:
     """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on.
 
     Mail to the domains `besides` is left alone, and so is mail by `closed`: (domain, sender), by any sender where "".
+    The longest due first; where there may not be room for all (`is_scarce`) in the order of `_who_goes_first`.
     """
     m = t.message
     others: list[ColumnElement[bool]] = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
@@ -111,10 +113,26 @@ def due_messages(
     statement = (
         _with_lead_and_enrollment()
         .where(IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)
-        .order_by(m.c.not_before, m.c.id)
+        .order_by(*(_who_goes_first() if is_scarce else ()), m.c.not_before, m.c.id)
         .limit(limit)
     )
     return list(connection.execute(with_lock_skipped(statement, of=m)).all())
+
+
+def _who_goes_first() -> tuple[ColumnElement[Any], ...]:
+    """What somebody asked for, then follow-ups, then first mails; of each the leads who engaged last (spec 4.3)."""
+    m, earlier = t.message.c, t.message.alias("earlier")
+    asked_for = or_(m.kind != MessageKind.STEP.value, m.transactional.is_not(None))
+    follows = exists(
+        select(1)
+        .where(
+            earlier.c.lead_id == m.lead_id,  # by index
+            earlier.c.enrollment_id == m.enrollment_id,
+            earlier.c.id < m.id,
+        )
+        .correlate(t.message)
+    )
+    return case((asked_for, 0), (follows, 1), else_=2), t.lead.c.last_engaged_at.desc().nulls_last()
 
 
 def message_to_show(connection: Connection, message_id: int) -> Any | None:

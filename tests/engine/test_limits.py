@@ -85,6 +85,30 @@ def test_a_warm_up_grows_with_every_day_since_the_first_mail(begin: Begin) -> No
     assert days(world, 5) == [2, 4, 8, 9, 9]
 
 
+def test_where_there_is_no_room_for_all_follow_ups_go_first_and_of_each_who_engaged_last(begin: Begin) -> None:
+    world = begin("mail:a", "wait: 1 day", "mail:b", config=BEN + "daily = 4\n", leads=3)
+    world.once()
+    new = ["cold", "warm", "hot"]
+    add_leads(world.database, *new)
+    with world.database.transaction() as connection:
+        for days_ago, name in ((9, "lead1"), (3, "lead2"), (5, "warm"), (1, "hot")):
+            engaged = t.lead.update().where(t.lead.c.email == f"{name}@example.com")
+            connection.execute(engaged.values(last_engaged_at=MONDAY - timedelta(days=days_ago)))
+    world.clock.advance(timedelta(days=1))
+    world.stages.enroll()
+    world.stages.advance()
+    with world.database.transaction() as connection:  # the first mails have waited for longer
+        first = t.message.c.lead_id > 3
+        connection.execute(t.message.update().where(first).values(not_before=MONDAY))
+    world.once()
+    assert set(world.hop.arrived[3:]) == {("lead0", "b"), ("lead1", "b"), ("lead2", "b"), ("hot", "a")}
+    add_leads(world.database, "newest", "keen", "late", last_engaged_at=world.clock())
+    world.advance(days=1)
+    assert set(world.hop.arrived[7:]) == {("hot", "b"), ("newest", "a"), ("keen", "a"), ("late", "a")}
+    world.advance(days=1)
+    assert set(world.hop.arrived[11:]) == {("newest", "b"), ("keen", "b"), ("late", "b"), ("warm", "a")}
+
+
 def test_what_somebody_asked_for_is_counted_and_never_kept(begin: Begin) -> None:
     receipt = "email: hello\n    id: b\n    subject: b\n    transactional: account"
     world = begin(receipt, "mail:a", config=BEN + "daily = 2\n", leads=3)
