@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from nurture.store import tables as _tables  # noqa: F401  registers the tables before any clock is frozen
 from nurture.store.database import Database
+from tests.migrated import SQLITE, clear, emptied
 
 DATA = Path(__file__).parent / "data"
 
@@ -45,6 +45,12 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """For `config.toml`: each database in turn, with nothing in it."""
+    return SQLITE if request.param == "sqlite" else emptied(request.getfixturevalue("postgres_url"))
+
+
 @pytest.fixture
 def sqlite_database(tmp_path: Path) -> Iterator[Database]:
     database = Database("sqlite:///nurture.db", root=tmp_path)
@@ -56,9 +62,7 @@ def sqlite_database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[Database]:
     database = Database(postgres_url)
-    with database.engine.begin() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+    clear(database)
     SQLModel.metadata.create_all(database.engine)
     yield database
     database.close()

@@ -35,6 +35,7 @@ from tests.chaos.faults import AT_RANDOM, KINDS, Fault, draw
 from tests.chaos.ground import Ground
 from tests.chaos.mortal import ANSWER_WITHIN_S, LOCK_WAIT_MS, PAUSE_S, POINTS
 from tests.chaos.verdict import Died, Verdict
+from tests.migrated import clear
 from tests.receiving import Receiving, receiving
 
 SECRET = "a secret for this test alone"
@@ -681,9 +682,7 @@ def make_workspace(root: Path, plan: Plan, port: int) -> Database:
     (root / "templates" / "email" / "hello.mjml").write_text(TEMPLATE)
     database = Database(plan.ground.url, root=root)
     if not database.is_sqlite:
-        with database.transaction() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+        clear(database)
     upgrade(database)
     if plan.without == "unique key":
         _drop_the_unique_key(database)

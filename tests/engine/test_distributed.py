@@ -33,6 +33,7 @@ from nurture.store.presence import Presence, absent
 from tests.chaos.ground import Ground
 from tests.chaos.havoc import SECRET, Plan, let_in, make_workspace
 from tests.engine.world import HEAD, World, add_leads, in_a_loop, make_root, open_world, steps
+from tests.migrated import clear
 from tests.receiving import Receiving, receiving
 
 LEADS = 400
@@ -354,7 +355,5 @@ def test_an_address_that_one_of_the_two_drivers_cannot_read_is_told(postgres_url
 
 def empty(url: str) -> Database:
     database = Database(url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+    clear(database)
     return database

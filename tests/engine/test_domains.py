@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import select, update
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -18,11 +18,10 @@ from nurture.cli.main import app
 from nurture.delivery.replies import Reply, read_reply
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
-from nurture.store.database import Database
 from nurture.store.domain_health import lift_pauses
 from tests.engine.test_two_workers import both_at_once
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
-from tests.migrated import SQLITE
+from tests.migrated import SQLITE, emptied
 
 BLOCK = read_reply(550, "5.7.1 <a@shut.example>: messages from you are on our block list")
 CLOSED = read_reply(550, "5.7.133 sender not authenticated for this group")
@@ -49,25 +48,12 @@ class Refusals(dict[str, Reply]):
         return sorted(asked)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return SQLITE
-    url: str = request.getfixturevalue("postgres_url")
-    database = Database(url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
-    return url
-
-
 @pytest.fixture
-def begin(tmp_path: Path, url: str) -> Iterator[Begin]:
+def begin(tmp_path: Path, database_url: str) -> Iterator[Begin]:
     opened: list[World] = []
 
     def make(*said: str, config: str = "", **cadences: str) -> World:
-        root = make_root(tmp_path / "workspace", url=url, config=config, tour=HEAD + steps(*said), **cadences)
+        root = make_root(tmp_path / "workspace", url=database_url, config=config, tour=HEAD + steps(*said), **cadences)
         world = open_world(root)
         opened.append(world)
         world.hop.refuse = Refusals()
@@ -182,7 +168,7 @@ def test_another_senders_mail_to_the_same_domain_goes(begin: Begin) -> None:
     assert world.hop.arrived == [("a", "b")]
 
 
-@pytest.mark.parametrize("url", [SQLITE])
+@pytest.mark.parametrize("database_url", [SQLITE])
 def test_a_person_sees_the_pause_and_lets_it_go(begin: Begin) -> None:
     world = begin("mail:a", "wait: 20 days")
     people(world, *BLOCKED)
@@ -233,11 +219,7 @@ def test_mail_that_is_blocked_for_a_week_is_given_up_and_its_cadence_goes_on(beg
 
 
 def test_two_workers_share_what_is_blocked(tmp_path: Path, postgres_url: str) -> None:
-    database = Database(postgres_url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
+    emptied(postgres_url)
     root = make_root(tmp_path / "workspace", url=postgres_url, tour=HEAD + steps("mail:a"))
     clock = VirtualClock(MONDAY)
     workers = [open_world(root, clock=clock, sole_worker=False) for _ in range(2)]
@@ -321,7 +303,7 @@ def test_a_few_or_a_tenth_that_are_refused_are_the_readers_affair(begin: Begin) 
     assert pause_rows(world) == []
 
 
-@pytest.mark.parametrize("url", [SQLITE])
+@pytest.mark.parametrize("database_url", [SQLITE])
 def test_where_a_person_says_that_the_domain_is_well_its_refusals_are_meant(begin: Begin) -> None:
     world = begin("mail:a")
     people(world, *many(0, 25))

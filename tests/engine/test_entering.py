@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import update
 
 from nurture.domain.event import Verdict
 from nurture.domain.stages import MoveKind, Stage
 from nurture.store import tables as t
 from nurture.store.cadences import held_back, release
-from nurture.store.database import Database
 from nurture.store.events import NewEvent, record_event, wake_enrollments
 from nurture.store.leads import tag_lead
 from nurture.store.pauses import ALL, cadence_scope, pause, resume, sender_scope
@@ -26,20 +25,12 @@ Make = Callable[..., World]
 LIVE = "segment: stage == 'lead'\nenroll: current_and_future\nwindow: any\n"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+@pytest.fixture
+def make(database_url: str, tmp_path: Path) -> Iterator[Make]:
     opened: list[World] = []
-    url = "sqlite:///nurture.db"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-        blank = Database(url)
-        with blank.transaction() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-        blank.close()
 
     def open_with(head: str, *said: str, config: str = "", leads: tuple[str, ...] = ("zoe",), **others: str) -> World:
-        root = make_root(tmp_path / "workspace", url=url, config=config, tour=head + steps(*said), **others)
+        root = make_root(tmp_path / "workspace", url=database_url, config=config, tour=head + steps(*said), **others)
         world = open_world(root)
         if leads:
             add_leads(world.database, *leads)

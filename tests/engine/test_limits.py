@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from nurture.delivery.replies import Reply
 from nurture.domain.limits import Reputation, Standing, allowance
 from nurture.domain.message import ReplyClass
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
-from nurture.store.database import Database
 from nurture.store.pauses import resume, sender_scope
 from tests.engine.test_two_workers import both_at_once
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
+from tests.migrated import emptied
 
 BEN = '[senders.ben]\nfrom = "Ben <ben@acme.example>"\n'
 HARD = Reply(klass=ReplyClass.HARD, text="550 5.1.1 no such user")
@@ -164,11 +164,7 @@ def test_two_workers_together_keep_to_the_limits(
     tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 5)
-    database = Database(postgres_url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
+    emptied(postgres_url)
     slow, paced = '[domains."slow.example"]\nconnections = 3\n', '[domains."b.example"]\nrate = "2 per second"\n'
     tour = HEAD + "sender: ben\n" + steps("mail:a")
     root = make_root(tmp_path / "workspace", url=postgres_url, config=f"{BEN}daily = 30\n{slow}{paced}", tour=tour)

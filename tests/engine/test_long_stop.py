@@ -9,13 +9,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 from typer.testing import CliRunner
 
 from nurture.cli.main import app
 from nurture.store import tables as t
 from nurture.store.backlog import let_backlog_go
-from nurture.store.database import Database
 from nurture.store.pauses import backlogs
 from tests.engine.world import HEAD, World, add_leads, make_root, open_world, steps
 
@@ -24,23 +22,10 @@ FEW = "hold_over = 4\n"
 NAMES = [f"lead{number}" for number in range(6)]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    if request.param == "sqlite":
-        return "sqlite:///nurture.db"
-    named: str = request.getfixturevalue("postgres_url")
-    blank = Database(named)
-    with blank.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    blank.close()
-    return named
-
-
 @pytest.fixture
-def world(url: str, tmp_path: Path) -> Iterator[World]:
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     """Six leads who had the first mail; more than four of anything due at once is a backlog."""
-    world = open_world(make_root(tmp_path / "w", url=url, config=FEW, welcome=TWO))
+    world = open_world(make_root(tmp_path / "w", url=database_url, config=FEW, welcome=TWO))
     add_leads(world.database, *NAMES)
     assert world.once().sent == 6
     yield world

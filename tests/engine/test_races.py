@@ -22,15 +22,12 @@ from nurture.store.events import wake_enrollments
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import due_messages, give_up
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
+from tests.migrated import emptied
 
 
 @pytest.fixture
 def world(tmp_path: Path, postgres_url: str) -> Iterator[World]:
-    database = Database(postgres_url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
+    emptied(postgres_url)
     one = HEAD + steps("wait: 3 days", "mail:a")
     opened = open_world(make_root(tmp_path / "workspace", url=postgres_url, one=one, two=one), sole_worker=False)
     add_leads(opened.database, "zoe")

@@ -10,12 +10,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
-from nurture.store.database import Database
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
+from tests.migrated import emptied
 
 LEADS = 120
 CADENCES = ("one", "two", "three")
@@ -27,11 +26,7 @@ def workers(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("nurture.pipeline.advance.BATCH", 30)
     monkeypatch.setattr("nurture.pipeline.enroll.BATCH", 30)
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 20)
-    database = Database(postgres_url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
+    emptied(postgres_url)
     beside = HEAD + "concurrent: true\nmax_late: 20 days\n"
     cadences = {name: beside + steps(f"mail:{name}", "wait: 1 hour", f"mail:{name}-again") for name in CADENCES}
     config = '[limits]\nper_lead = ["1 per day", "3 per 7 days"]\n'

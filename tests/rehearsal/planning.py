@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from nurture.authoring.workspace import Workspace, load_workspace
 from nurture.cli.plan import taking_up
@@ -18,6 +18,7 @@ from nurture.rehearsal.plan import CadencePlan, make_plan
 from nurture.store import tables as t
 from nurture.store.database import Database
 from tests.engine.world import MONDAY, World, make_root, open_world
+from tests.migrated import emptied
 
 GONE = "(gone)"
 LONG_AGO, NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -92,15 +93,6 @@ def entered(before: dict[int, Any], after: dict[int, Any]) -> Groups:
         if key not in before:
             groups.setdefault(row.cadence, {}).setdefault("enroll", set()).add(row.email)
     return groups
-
-
-def emptied(postgres_url: str) -> None:
-    """As if nothing had ever been made in it."""
-    database = Database(postgres_url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
 
 
 @contextmanager

@@ -18,7 +18,8 @@ import pytest
 from nurture.bootstrap import build_library
 from nurture.settings import load_settings
 from tests.engine.world import add_leads, make_root
-from tests.rehearsal.planning import Groups, as_groups, emptied, entered, planned_in, standing, what_happened
+from tests.migrated import emptied
+from tests.rehearsal.planning import Groups, as_groups, entered, planned_in, standing, what_happened
 from tests.scenarios.edit_grammar import random_edit
 from tests.scenarios.edit_world import Quarry
 from tests.scenarios.test_edits_stateful import BEN, NAMES, Run

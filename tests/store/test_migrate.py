@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import text
 from sqlmodel import SQLModel
 
 from nurture.store.database import Database
 from nurture.store.migrate import upgrade
+from tests.migrated import clear
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -21,9 +21,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path):
         database = Database("sqlite:///new.db", root=tmp_path)
     else:
         database = Database(request.getfixturevalue("postgres_url"))
-        with database.transaction() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
+        clear(database)
     yield database
     database.close()
 

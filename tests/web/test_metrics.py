@@ -32,7 +32,7 @@ from nurture.web.metrics import METRICS
 from nurture.web.private import PrivateParts, private_app
 from nurture.web.server import make_server
 from tests.engine.world import HEAD, MONDAY, World, add_leads, in_a_loop, make_root, open_world, steps
-from tests.migrated import SQLITE
+from tests.migrated import emptied
 from tests.receiving import Receiving, receiving
 
 TOUR = HEAD + steps("mail:a", "wait: 1 day", "mail:b")
@@ -104,22 +104,11 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     found.world.database.close()
 
 
-def clear(url: str) -> None:
-    database = Database(url)
-    with database.transaction() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
-    database.close()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sending(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watched]:
+@pytest.fixture
+def sending(database_url: str, tmp_path: Path) -> Iterator[Watched]:
     """Over each database, with a real server to send to."""
-    url = SQLITE if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    if request.param == "postgresql":
-        clear(url)
     with receiving(tmp_path / "received", "--pace", "0.002") as receiver:
-        root = make_root(tmp_path / "workspace", url=url, tour=TOUR)
+        root = make_root(tmp_path / "workspace", url=database_url, tour=TOUR)
         config = root / "config.toml"
         config.write_text(config.read_text().replace("port = 9", f"port = {receiver.port}"))
         found = watch(root, in_memory=False)
@@ -322,7 +311,7 @@ def test_every_family_is_described_and_none_else_is_there(watched: Watched) -> N
 
 def test_each_process_of_a_host_has_a_listener_of_its_own(tmp_path: Path, postgres_url: str) -> None:
     """Whichever came first; those that only work and those that only serve pages."""
-    clear(postgres_url)
+    emptied(postgres_url)
     root = make_root(tmp_path / "workspace", url=postgres_url, tour=TOUR)
     config = root / "config.toml"
     with socket.create_server(("127.0.0.1", 0)) as taken:  # somebody else's, or an earlier process
