@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, literal, literal_column, select, true
 
 from nurture.store import tables as t
-from nurture.store.outbox import IS_WAITING
+from nurture.store.indexed import IS_WAITING
 
 MINUTE = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

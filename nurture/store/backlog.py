@@ -12,10 +12,10 @@ from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
-from nurture.store.outbox import IS_WAITING
+from nurture.store.indexed import IS_WAITING
 from nurture.store.pauses import backlog_scope, backlogs, may_go_out
 
-_THE_LAST = "last_pass"
+_NAME = "last_pass"
 
 
 def pass_before(connection: Connection, *, now: datetime) -> datetime | None:
@@ -24,9 +24,9 @@ def pass_before(connection: Connection, *, now: datetime) -> datetime | None:
     The row stays locked until the commit: of two processes that start at once, one finds the stop and one its end.
     """
     m = t.milestone
-    if connection.scalar(insert_ignore(connection, m).values(name=_THE_LAST, at=now).returning(m.c.name)):
+    if connection.scalar(insert_ignore(connection, m).values(name=_NAME, at=now).returning(m.c.name)):
         return None
-    this = m.c.name == _THE_LAST
+    this = m.c.name == _NAME
     before: datetime = connection.execute(select(m.c.at).where(this).with_for_update()).scalar_one()
     if now > before:
         connection.execute(update(m).where(this).values(at=now))

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, or_, select, update
 
 from nurture.domain.domain_health import ANY_SENDER, FORGOTTEN_AFTER, JUDGED_BY, TRUSTED_FOR, is_gone, pause_length
-from nurture.domain.message import WAITING, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
+from nurture.store.indexed import IS_SENDING, IS_WAITING
 from nurture.store.pauses import let_mail_go
 
 STEP = timedelta(minutes=5)
 """Replies are counted in steps of this length."""
-_SENDING: ColumnElement[str] = literal_column(f"'{MessageStatus.SENDING.value}'")
-_WAITING: list[ColumnElement[str]] = [literal_column(f"'{status.value}'") for status in WAITING]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +109,7 @@ def lift_pauses(connection: Connection, domain: str, *, sender: str | None, now:
     ill = update(p).where(*this, p.c.sender == ANY_SENDER, p.c.until.is_not(None))
     connection.execute(ill.values(until=None, times=0, trusted_until=now + TRUSTED_FOR))
     mail = [m.recipient_domain == domain, *([m.sender == sender] if sender is not None else [])]
-    going = update(t.message).where(m.status.in_(_WAITING), m.not_before > now, *mail)
+    going = update(t.message).where(IS_WAITING, m.not_before > now, *mail)
     connection.execute(going.values(not_before=now))
     let_mail_go(connection, mail, now=now)
     return True
@@ -122,7 +120,7 @@ def sending_to(connection: Connection, domains: Collection[str]) -> Counter[tupl
     m = t.message.c
     rows = connection.execute(
         select(m.recipient_domain, m.sender, func.count())
-        .where(m.status == _SENDING, m.recipient_domain.in_(sorted(domains)))
+        .where(IS_SENDING, m.recipient_domain.in_(sorted(domains)))
         .group_by(m.recipient_domain, m.sender)
     )
     found = Counter[tuple[str, str]]()

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, literal_column, select
+from sqlalchemy import Connection, select
 
 from nurture.domain.enrollment import EnrollmentStatus
-from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
 from nurture.store.alerts import due_anywhere
-from nurture.store.outbox import IS_WAITING, owners_sending
+from nurture.store.indexed import IS_SENDING, IS_WAITING
+from nurture.store.outbox import owners_sending
 from nurture.store.pauses import may_go_out
 from nurture.store.posts import due_channels
 from nurture.store.presence import absent
 from nurture.store.reactions import look
 from nurture.store.tasks import anything_to_tell
-
-_SENDING: ColumnElement[str] = literal_column(f"'{MessageStatus.SENDING.value}'")
 
 
 def anything_due(connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta) -> bool:
@@ -56,9 +54,9 @@ def _message_due(connection: Connection, now: datetime) -> bool:
 
 def _message_left_behind(connection: Connection, ended_before: datetime) -> bool:
     m = t.message.c
-    over = select(m.id).where(m.status == _SENDING, m.lease_until < ended_before)
+    over = select(m.id).where(IS_SENDING, m.lease_until < ended_before)
     if connection.scalar(over.limit(1)) is not None:
         return True
     gone = absent(connection, owners_sending(connection))
-    undotted = select(m.id).where(m.status == _SENDING, m.lease_owner.in_(gone), m.dotted_at.is_(None))
+    undotted = select(m.id).where(IS_SENDING, m.lease_owner.in_(gone), m.dotted_at.is_(None))
     return bool(gone) and connection.scalar(undotted.limit(1)) is not None

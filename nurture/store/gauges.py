@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
-from nurture.store.outbox import IS_WAITING
+from nurture.store.indexed import IS_SENDING, IS_WAITING, as_indexed
 from nurture.store.pauses import in_backlog, nothing_stops, paused_scopes
 
 OPEN = (MessageStatus.QUEUED, MessageStatus.DEFERRED, MessageStatus.SENDING, MessageStatus.UNKNOWN)
@@ -45,7 +45,7 @@ class Gauges:
     posts: Line
     alerts_open: int
     paused: frozenset[str]
-    """`all`, `cadence:NAME` and `sender:NAME` (`Pause.scope`)."""
+    """`all`, `cadence:NAME`, `sender:NAME` and `backlog:NAME` (`Pause.scope`)."""
 
 
 def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
@@ -56,9 +56,9 @@ def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
     for row in waiting:
         found[row.status] += row.waiting
     for some in (MessageStatus.SENDING, MessageStatus.UNKNOWN):
-        found[some] = _count(connection, m.status == _spelled(some))
+        found[some] = _count(connection, m.status == as_indexed(some))
     may_go = [row for row in waiting if row.may_go and row.due]
-    sending = m.status == _spelled(MessageStatus.SENDING)
+    sending = IS_SENDING
     over, workers = connection.execute(
         select(func.count().filter(m.lease_until < now), func.count(m.lease_owner.distinct())).where(sending)
     ).one()
@@ -71,7 +71,7 @@ def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
         held=sum(row.due for row in waiting if not row.may_go),
         leases_over=over,
         workers_sending=workers,
-        enrollments=_line(connection, e.due_at, e.status == _spelled(EnrollmentStatus.ACTIVE), now),
+        enrollments=_line(connection, e.due_at, e.status == as_indexed(EnrollmentStatus.ACTIVE), now),
         posts=_line(connection, p.not_before, p.status == literal_column("'queued'"), now),
         alerts_open=_count(connection, open_alerts),
         paused=paused_scopes(connection),
@@ -103,8 +103,3 @@ def _age(first: datetime | None, now: datetime) -> float:
 
 def _count(connection: Connection, of: ColumnElement[bool]) -> int:
     return connection.scalar(select(func.count()).where(of)) or 0
-
-
-def _spelled(status: MessageStatus | EnrollmentStatus) -> ColumnElement[str]:
-    """As the partial indexes spell it: with a bound value SQLite would read the whole table."""
-    return literal_column(f"'{status.value}'")

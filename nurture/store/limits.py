@@ -17,6 +17,7 @@ from nurture.domain.limits import Standing
 from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
+from nurture.store.indexed import IS_SENDING
 
 _WENT = (MessageStatus.SENT.value, MessageStatus.BOUNCED.value, MessageStatus.UNKNOWN.value)
 
@@ -45,7 +46,7 @@ def under_way_to(connection: Connection, domains: Collection[str]) -> Counter[st
     m = t.message.c
     rows = connection.execute(
         select(m.recipient_domain, func.count())
-        .where(m.status == MessageStatus.SENDING.value, m.recipient_domain.in_(sorted(domains)))
+        .where(IS_SENDING, m.recipient_domain.in_(sorted(domains)))
         .group_by(m.recipient_domain)
     )
     return Counter(dict(rows.all()))
@@ -57,7 +58,7 @@ def sent_since(connection: Connection, sender: str, since: datetime) -> int:
     went = select(func.count()).where(
         m.sender == sender, m.status.in_(_WENT), func.coalesce(m.sent_at, m.dotted_at) >= since
     )
-    sending = select(func.count()).where(m.sender == sender, m.status == MessageStatus.SENDING.value)
+    sending = select(func.count()).where(m.sender == sender, IS_SENDING)
     return int(connection.scalar(went) or 0) + int(connection.scalar(sending) or 0)
 
 

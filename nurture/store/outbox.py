@@ -28,7 +28,6 @@ from sqlalchemy import (
     case,
     exists,
     func,
-    literal_column,
     not_,
     or_,
     select,
@@ -43,14 +42,13 @@ from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.message import WAITING, MessageKind, MessageStatus, ReplyCause
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
+from nurture.store.indexed import IS_SENDING, IS_WAITING
 from nurture.store.lead_facts import LEAD_FIELDS
 from nurture.store.pauses import may_go_out
 from nurture.store.spellings import as_given, given_rows
 from nurture.store.suppressions import acts_on_lead
 
 _WAITING = [status.value for status in WAITING]
-# Spelled as the partial index is, without bound values, or SQLite reads the whole table at every look.
-IS_WAITING = t.message.c.status.in_([literal_column(f"'{status.value}'") for status in WAITING])
 _JUST_ASKED = func.coalesce(t.message.c.transactional, "").in_(JUST_ASKED) & exists(
     select(1)
     .where(t.enrollment.c.id == t.message.c.enrollment_id, t.enrollment.c.event_id.is_not(None))
@@ -414,7 +412,7 @@ def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> 
 def owners_sending(connection: Connection, *, besides: str | None = None) -> list[str]:
     """Whoever has messages under way, but for this one."""
     m = t.message.c
-    sending = select(m.lease_owner).where(m.status == literal_column(f"'{MessageStatus.SENDING.value}'")).distinct()
+    sending = select(m.lease_owner).where(IS_SENDING).distinct()
     return [owner for owner in connection.scalars(sending) if owner is not None and owner != besides]
 
 
@@ -440,7 +438,7 @@ def end_leases(
     rows = connection.execute(
         with_lock_skipped(
             select(m.c.id, m.c.lead_id, m.c.enrollment_id, m.c.cadence, m.c.step, m.c.dotted_at)
-            .where(m.c.status == MessageStatus.SENDING.value, over)
+            .where(IS_SENDING, over)
             .limit(limit)
         )
     ).all()

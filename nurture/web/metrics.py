@@ -67,8 +67,8 @@ METRICS: tuple[Described, ...] = (
     _gauge("nurture_alerts_open", "Alerts that no rep has answered, snoozed ones included."),
     _gauge(
         "nurture_paused",
-        "1 for each thing that a person or its own reputation has stopped; kind is sender, cadence or all, and name "
-        "is empty for all.",
+        "1 for each thing that is stopped until a person says go; kind is sender, cadence, backlog or all, and name is "
+        "empty for all.",
         "kind",
         "name",
     ),
