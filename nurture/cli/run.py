@@ -60,7 +60,7 @@ def run(
 
 
 def _in_a_loop(work: Coroutine[Any, Any, T]) -> T:
-    """On uvloop where it runs: sending is a sixth faster on it."""
+    """On uvloop where it runs: the benchmarks send on it, so the daemon does."""
     try:
         from uvloop import new_event_loop
     except ImportError:

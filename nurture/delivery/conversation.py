@@ -189,7 +189,7 @@ class Conversation(asyncio.Protocol):
                 raise LinkLost(self._lost)
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(seconds, self._give_up, seconds)  # a fifth of what asyncio.timeout costs
+            timer = loop.call_later(seconds, self._give_up, seconds)  # several a message: asyncio.timeout would show
             try:
                 await self._waiter
             finally:
