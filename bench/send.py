@@ -43,7 +43,7 @@ def measure(*, kinds: list[str], messages: int, plain: int, connections: int, ro
             if plain:
                 root = chains[kinds[0]].installation.root
                 rates["plain"].append(send_plainly(root, port=port, count=plain, connections=connections))
-                queue_again(chains[kinds[0]].database)
+                queue_again(chains[kinds[0]].database, chains[kinds[0]].installation.clock())
         for chain in chains.values():
             chain.close()
     print(f"smtp-source -d: {a_second(rates['-d'])}")

@@ -71,7 +71,7 @@ def measure(*, messages: int, plain: int, connections: int, rounds: int, millise
             rates["ours"].append(chain.rate(messages))
             for name, count, ready in (("aiosmtplib", messages, letters), ("plain", plain, ())):
                 rates[name].append(send_plainly(root, port=port, count=count, connections=connections, letters=ready))
-                queue_again(chain.database)
+                queue_again(chain.database, chain.installation.clock())
         chain.close()
     ours = a_second(rates["ours"])
     work = f"send, {milliseconds:g} ms away"

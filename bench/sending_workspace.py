@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,11 +162,12 @@ def settle(database: Database) -> None:
             connection.execute(text("CHECKPOINT"))
 
 
-def queue_again(database: Database) -> None:
-    """The same messages for the next round."""
+def queue_again(database: Database, now: datetime) -> None:
+    """The same messages for the next round, as if they had just been queued."""
     with database.transaction() as connection:
-        again = {"status": "queued", "sent_at": None, "dotted_at": None, "not_before": t.message.c.created_at}
-        connection.execute(update(t.message).where(t.message.c.status != "queued").values(again))
+        again = {"status": "queued", "attempt": 0, "sent_at": None, "dotted_at": None, "ended_at": None}
+        queued = {"created_at": now, "not_before": now}
+        connection.execute(update(t.message).where(t.message.c.status != "queued").values(again | queued))
         connection.execute(update(t.enrollment).where(t.enrollment.c.due_at.is_not(None)).values(due_at=None))
 
 
@@ -215,7 +216,7 @@ class Chain:
         sent, seconds = self.send()
         if sent != expected:
             raise SystemExit(f"{sent} messages were sent, not {expected}")
-        queue_again(self.database)
+        queue_again(self.database, self.installation.clock())
         return sent / seconds
 
     def close(self) -> None:

@@ -239,13 +239,13 @@ class Deliverer:
         tell_blocks(connection, blocks)
         record_decisions(connection, decisions)
         materials = self._letters.gather(connection, list(going.values()))
-        headers = {row_id: self._letters.message_id(row) for row_id, row in going.items()}
+        headers = {row_id: row.message_id or self._letters.message_id(row) for row_id, row in going.items()}
         lease = Lease(owner=self.owner, until=now + LEASE)
         return [
             Claimed(
                 row=going[row_id],
                 epoch=going[row_id].lease_epoch + 1,
-                header=going[row_id].message_id or headers[row_id],
+                header=headers[row_id],
                 server=self._letters.server_of(going[row_id]),
                 material=materials[row_id],
                 expires_at=waiting[row_id].expires_at,

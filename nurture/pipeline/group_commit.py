@@ -7,6 +7,7 @@ messages. Outcomes ride along with the next group, or go by themselves after 50 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -60,6 +61,7 @@ class GroupCommit:
         self._dots: list[tuple[Dotted, asyncio.Future[float | None]]] = []
         self._outcomes: list[Outcome] = []
         self._arrived = asyncio.Event()
+        self._marked = asyncio.Event()
         self._closing = False
         self._failures = 0
         self._task = asyncio.create_task(self._run())
@@ -72,6 +74,7 @@ class GroupCommit:
         future: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
         self._dots.append((mark, future))
         self._arrived.set()
+        self._marked.set()
         return await future
 
     def outcome(self, outcome: Outcome) -> None:
@@ -83,13 +86,13 @@ class GroupCommit:
         """Commit what is left and stop. A database that stays away leaves the rest to the leases: `unknown`."""
         self._closing = True
         self._arrived.set()
+        self._marked.set()
         await self._task
 
     async def _run(self) -> None:
         while True:
             await self._arrived.wait()
-            if not self._dots and not self._closing:
-                await self._linger()
+            await self._gather()
             self._arrived.clear()
             dots, self._dots = self._dots, []
             outcomes, self._outcomes = self._outcomes, []
@@ -103,12 +106,17 @@ class GroupCommit:
             if self._closing:
                 self._arrived.set()
 
-    async def _linger(self) -> None:
-        """Only outcomes are here: give a group of marks the chance to take them along."""
-        for _ in range(5):
-            await asyncio.sleep(OUTCOME_DELAY_S / 5)
-            if self._dots or self._closing:
-                return
+    async def _gather(self) -> None:
+        """Outcomes wait for marks to go with; marks for those that other connections are about to bring."""
+        if not self._dots and not self._closing:
+            self._marked.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(OUTCOME_DELAY_S):
+                    await self._marked.wait()
+        known = -1
+        while known < len(self._dots):
+            known = len(self._dots)
+            await asyncio.sleep(0)
 
     async def _commit(
         self, dots: Sequence[tuple[Dotted, asyncio.Future[float | None]]], outcomes: list[Outcome]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -31,6 +31,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -45,6 +46,7 @@ from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.indexed import IS_SENDING, IS_WAITING
 from nurture.store.lead_facts import LEAD_FIELDS
 from nurture.store.pauses import may_go_out
+from nurture.store.prepared import Given, Prepared
 from nurture.store.spellings import as_given, given_rows
 from nurture.store.suppressions import acts_on_lead
 
@@ -103,18 +105,24 @@ def due_messages(
     Mail to the domains `besides` is left alone, and so is mail by `closed`: (domain, sender), by any sender where "".
     The longest due first; where there may not be room for all (`is_scarce`) in the order of `_who_goes_first`.
     """
+    statement = _due(tuple(sorted(besides)), tuple(sorted(closed)), is_scarce)
+    return list(connection.execute(statement, {"now": now, "limit": limit}).all())
+
+
+@lru_cache(maxsize=256)
+def _due(besides: tuple[str, ...], closed: tuple[tuple[str, str], ...], is_scarce: bool) -> Select[Any]:
     m = t.message
-    others: list[ColumnElement[bool]] = [m.c.recipient_domain.not_in(sorted(besides))] if besides else []
+    others: list[ColumnElement[bool]] = [m.c.recipient_domain.not_in(besides)] if besides else []
     for domain, sender in closed:
         of_sender = [m.c.sender == sender] if sender != ANY_SENDER else []
         others.append(not_(and_(m.c.recipient_domain == domain, *of_sender)))
     statement = (
         _with_lead_and_enrollment()
-        .where(IS_WAITING, m.c.not_before <= now, may_go_out(m), *others)
+        .where(IS_WAITING, m.c.not_before <= bindparam("now"), may_go_out(m), *others)
         .order_by(*(_who_goes_first() if is_scarce else ()), m.c.not_before, m.c.id)
-        .limit(limit)
+        .limit(bindparam("limit"))
     )
-    return list(connection.execute(with_lock_skipped(statement, of=m)).all())
+    return with_lock_skipped(statement, of=m)
 
 
 def _who_goes_first() -> tuple[ColumnElement[Any], ...]:
@@ -141,11 +149,19 @@ def message_to_show(connection: Connection, message_id: int) -> Any | None:
     return connection.execute(statement.where(t.lead.c.email_key.is_not(None))).one_or_none()
 
 
+_OF_MESSAGE = (
+    *("id", "kind", "lead_id", "enrollment_id", "cadence", "version", "step", "variant", "transactional", "payload"),
+    *("sender", "to_address", "recipient_domain", "message_id", "attempt", "lease_epoch"),
+    *("created_at", "not_before", "give_up_at", "resent_at"),
+)
+"""What deciding about a message and writing its letter asks for: each column costs at each row."""
+
+
 def _with_lead_and_enrollment() -> Select[Any]:
     m, lead, e = t.message, t.lead, t.enrollment
     return (
         select(
-            m,
+            *(m.c[name] for name in _OF_MESSAGE),
             *(lead.c[name].label(f"lead_{name}") for name in LEAD_FIELDS),
             lead.c.custom.label("lead_custom"),
             lead.c.email_key.label("lead_email_key"),
@@ -166,32 +182,27 @@ def _with_lead_and_enrollment() -> Select[Any]:
 
 def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) -> list[int]:
     """Take these messages (row id -> Message-ID header) for one attempt each. Returns those that were free."""
-    if not message_ids:
-        return []
-    m = t.message
-    claimed = list(
-        connection.scalars(
-            update(m)
-            .where(m.c.id.in_(list(message_ids)), m.c.status.in_(_WAITING))
-            .values(
-                status=MessageStatus.SENDING.value,
-                attempt=m.c.attempt + 1,
-                lease_epoch=m.c.lease_epoch + 1,
-                lease_owner=lease.owner,
-                lease_until=lease.until,
-                dotted_at=None,
-            )
-            .returning(m.c.id)
+    given = as_given([{"id": row, "header": header} for row, header in message_ids.items()])
+    done = _CLAIM.run(connection, given=given, b_owner=lease.owner, b_lease_until=lease.until)
+    return list(done.scalars())
+
+
+def _claiming(_: Connection) -> Any:
+    m, given = t.message, given_rows({"id": BigInteger(), "header": Text()})
+    return (
+        update(m)
+        .where(m.c.id == given.c.id, m.c.status.in_(_WAITING))
+        .values(
+            status=MessageStatus.SENDING.value,
+            attempt=m.c.attempt + 1,
+            message_id=func.coalesce(m.c.message_id, given.c.header),
+            lease_epoch=m.c.lease_epoch + 1,
+            lease_owner=_OWNER,
+            lease_until=_LEASE_UNTIL,
+            dotted_at=None,
         )
+        .returning(m.c.id)
     )
-    if claimed:
-        connection.execute(
-            update(m)
-            .where(m.c.id == bindparam("b_id"), m.c.message_id.is_(None))
-            .values(message_id=bindparam("b_header")),
-            [{"b_id": row, "b_header": message_ids[row]} for row in claimed],
-        )
-    return claimed
 
 
 def postpone(connection: Connection, moments: Mapping[int, tuple[datetime, datetime | None]]) -> None:
@@ -236,24 +247,27 @@ def mark_dotted(
     """
     link_sets = {each.link_set: list(each.links) for each in batch if each.link_set is not None}
     if link_sets:
-        connection.execute(
-            insert_ignore(connection, t.link_set),
-            [{"digest": digest, "urls": urls} for digest, urls in sorted(link_sets.items())],
-        )
+        rows = [{"digest": digest, "urls": urls} for digest, urls in sorted(link_sets.items())]
+        _KEEP_LINKS.run(connection, given=as_given(rows))
     given = as_given(
         [
             {"id": each.message_row, "epoch": each.epoch, "subject": each.subject, "link_set": each.link_set}
             for each in batch
         ]
     )
-    values = {"given": given, "b_owner": owner, "b_now": now, "b_lease_until": lease_until}
-    return set(connection.scalars(_dotting(), values))
+    done = _DOT.run(connection, given=given, b_owner=owner, b_now=now, b_lease_until=lease_until)
+    return set(done.scalars())
 
 
-@cache
-def _dotting() -> Any:
+def _keeping_links(connection: Connection) -> Any:
+    given = given_rows({"digest": Text(), "urls": t.link_set.c.urls.type})
+    rows = select(given.c.digest, given.c.urls).where(true())  # SQLite takes ON for a join's without it
+    return insert_ignore(connection, t.link_set).from_select(["digest", "urls"], rows)
+
+
+def _dotting(_: Connection) -> Any:
     m = t.message
-    given = given_rows({**_CLAIM, "subject": Text(), "link_set": Text()})
+    given = given_rows({**_GUARD, "subject": Text(), "link_set": Text()})
     return (
         update(m)
         .where(
@@ -264,7 +278,7 @@ def _dotting() -> Any:
         )
         .values(
             dotted_at=_NOW,
-            lease_until=bindparam("b_lease_until", type_=m.c.lease_until.type),
+            lease_until=_LEASE_UNTIL,
             subject=given.c.subject,
             link_set=given.c.link_set,
         )
@@ -272,14 +286,15 @@ def _dotting() -> Any:
     )
 
 
-_CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "epoch": BigInteger()}
-_NOW = bindparam("b_now", type_=t.message.c.dotted_at.type)
+_GUARD: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "epoch": BigInteger()}
+_NOW, _LEASE_UNTIL = (Given(name, t.message.c.lease_until.type) for name in ("b_now", "b_lease_until"))
+_OWNER = Given("b_owner", String())
 
 
 def _claimed_as(given: FromClause) -> tuple[ColumnElement[bool], ...]:
     """These rows at these epochs, by this owner."""
     m = t.message.c
-    return m.id == given.c.id, m.lease_epoch == given.c.epoch, m.lease_owner == bindparam("b_owner", type_=String())
+    return m.id == given.c.id, m.lease_epoch == given.c.epoch, m.lease_owner == _OWNER
 
 
 def _still_wanted(now: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -337,19 +352,17 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
             for each in outcomes
         ]
     )
-    values = {"given": given, "b_owner": owner, "b_now": now}
-    done = set(connection.scalars(_recording(), values))
+    done = set(_RECORD.run(connection, given=given, b_owner=owner, b_now=now).scalars())
     written = [each for each in outcomes if each.message_row in done]
     ended = [each.message_row for each in written if each.status is not MessageStatus.DEFERRED]
     wake_awaiting(connection, ended, now=now)
     return written
 
 
-@cache
-def _recording() -> Any:
+def _recording(_: Connection) -> Any:
     m = t.message
     columns = {"status": Text(), "reply_class": Text(), "reply": Text(), "not_before": m.c.not_before.type}
-    given = given_rows({**_CLAIM, **columns})
+    given = given_rows({**_GUARD, **columns})
     deferred = given.c.status == MessageStatus.DEFERRED.value
     return (
         update(m)
@@ -383,14 +396,17 @@ def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: d
     """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
     if message_rows:
         given = as_given([{"id": row} for row in message_rows])
-        connection.execute(_waking(), {"given": given, "b_now": now})
+        _WAKE.run(connection, given=given, b_now=now)
 
 
-@cache
-def _waking() -> Any:
+def _waking(_: Connection) -> Any:
     e, given = t.enrollment, given_rows({"id": BigInteger()})
     awaiting = update(e).where(e.c.message_id == given.c.id, e.c.status.in_([each.value for each in RUNNING]))
     return awaiting.values(due_at=_NOW, since_at=_NOW)
+
+
+_CLAIM, _KEEP_LINKS, _DOT = Prepared(_claiming), Prepared(_keeping_links), Prepared(_dotting)
+_RECORD, _WAKE = Prepared(_recording), Prepared(_waking)
 
 
 def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> None:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     FromClause,
     Select,
     Text,
-    bindparam,
     column,
     literal,
     literal_column,
@@ -34,6 +33,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.domain.folding import fold, folding
 from nurture.domain.patterns import Characters, Choice, Edge, Part, Pattern, Repeat
+from nurture.store.prepared import Given
 
 
 class _Spelled(FunctionElement[Any]):
@@ -391,7 +391,7 @@ def given_rows(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
     """
     picked = ", ".join(f"value ->> '{name}' AS {name}" for name in columns)
     typed = ", ".join(f"{name} {_MOMENT.get(kind.compile(), kind.compile())}" for name, kind in columns.items())
-    rows = _Given(bindparam("given", type_=Text()), literal_column(picked), literal_column(typed))
+    rows = _Given(Given("given", Text()), literal_column(picked), literal_column(typed))
     return rows.table_valued(*(column(name, kind) for name, kind in columns.items()), name="given")
 
 

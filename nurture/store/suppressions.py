@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, literal, or_, select, update
 
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
+from nurture.store.prepared import Prepared
+from nurture.store.spellings import as_given, given_rows
 
 CHUNK = 500
 # What a weaker reason may not hide: an opt-in lifts the first two, a person the next ones, nothing an erasure.
@@ -103,13 +106,16 @@ def has_erased(connection: Connection) -> bool:
 
 
 def _acting(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
-    s, acting = t.suppression.c, {}
-    for start in range(0, len(keys), CHUNK):
-        some = select(s.address_key, s.reason).where(
-            s.address_key.in_(keys[start : start + CHUNK]), s.lifted_at.is_(None)
-        )
-        acting.update({row.address_key: row.reason for row in connection.execute(some)})
-    return acting
+    rows = _ACTING.run(connection, given=as_given([{"key": key} for key in keys]))
+    return {row.address_key: row.reason for row in rows}
+
+
+def _acting_now(_: Connection) -> Any:
+    s, given = t.suppression.c, given_rows({"key": Text()})
+    return select(s.address_key, s.reason).where(s.address_key == given.c.key, s.lifted_at.is_(None))
+
+
+_ACTING = Prepared(_acting_now)
 
 
 def _lift(connection: Connection, keys: Iterable[str], *, now: datetime, note: str) -> int:

@@ -6,6 +6,7 @@ transition tables in `domain`. Nothing here reads a clock: every timestamp is ha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,10 +29,11 @@ class UTCDateTime(TypeDecorator[datetime]):
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:
+        """What `process_result_value` would be, without its two calls for each value of each row."""
+        if dialect.name == "sqlite":
+            return lambda text: None if text is None else datetime.fromisoformat(text).replace(tzinfo=UTC)
+        return lambda moment: None if moment is None else moment.astimezone(UTC)
 
 
 BigKey = BigInteger().with_variant(Integer(), "sqlite")

@@ -19,7 +19,7 @@ from nurture.delivery.replies import Reply, read_reply
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
 from nurture.store.domain_health import lift_pauses
-from tests.engine.test_two_workers import both_at_once
+from tests.engine.test_two_workers import all_at_once
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 from tests.migrated import SQLITE, emptied
 
@@ -231,10 +231,10 @@ def test_two_workers_share_what_is_blocked(tmp_path: Path, postgres_url: str) ->
     workers[0].once()
     for world in workers:
         refusals(world).told()
-    both_at_once(workers)
+    all_at_once(workers)
     assert [refusals(world).told() for world in workers] == [[], []]
     clock.advance(timedelta(hours=1))
-    both_at_once(workers)
+    all_at_once(workers)
     assert sum(len(refusals(world).told()) for world in workers) == 1
     for world in workers:
         world.database.close()

@@ -22,7 +22,7 @@ from nurture.domain.message import ReplyClass
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
 from nurture.store.pauses import resume, sender_scope
-from tests.engine.test_two_workers import both_at_once
+from tests.engine.test_two_workers import all_at_once
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 from tests.migrated import emptied
 
@@ -160,8 +160,9 @@ def test_connections_to_a_domain_are_messages_under_way(begin: Begin) -> None:
     assert (len(world.hop.kept), most) == (6, 1)
 
 
-def test_two_workers_together_keep_to_the_limits(
-    tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("many", [2, 4])
+def test_workers_together_keep_to_the_limits(
+    many: int, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 5)
     emptied(postgres_url)
@@ -169,7 +170,7 @@ def test_two_workers_together_keep_to_the_limits(
     tour = HEAD + "sender: ben\n" + steps("mail:a")
     root = make_root(tmp_path / "workspace", url=postgres_url, config=f"{BEN}daily = 30\n{slow}{paced}", tour=tour)
     clock = VirtualClock(MONDAY)
-    workers = [open_world(root, clock=clock, sole_worker=False) for _ in range(2)]
+    workers = [open_world(root, clock=clock, sole_worker=False) for _ in range(many)]
     add_leads(workers[0].database, *(f"lead{number}" for number in range(40)), email_domain="slow.example")
     add_leads(workers[0].database, *(f"other{number}" for number in range(10)), email_domain="b.example")
     lock, speaking, most = threading.Lock(), Counter[str](), Counter[str]()
@@ -191,11 +192,11 @@ def test_two_workers_together_keep_to_the_limits(
         world.hop.stalls, world.hop.rest = linger, rest  # type: ignore[method-assign]
     workers[0].stages.enroll()
     workers[0].stages.advance()
-    both_at_once(workers)
+    all_at_once(workers)
     arrived = [each.to for world in workers for each in world.hop.kept]
-    assert len(arrived) == 30, "the sender's day, over both"
+    assert len(arrived) == 30, "the sender's day, over all of them"
     assert most["slow.example"] <= 3
-    assert all(world.hop.kept for world in workers), "both worked"
+    assert all(world.hop.kept for world in workers), "all worked"
     assert all(later - earlier >= 0.499 for earlier, later in itertools.pairwise(sorted(starts)))
     for world in workers:
         world.database.close()

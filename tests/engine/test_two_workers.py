@@ -1,4 +1,4 @@
-"""Two workers over one PostgreSQL: each message goes once, and a lead's cap holds across them."""
+"""Two and four workers over one PostgreSQL: each message goes once, and a lead's cap holds across them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ LEADS = 120
 CADENCES = ("one", "two", "three")
 
 
-@pytest.fixture
-def workers(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[World]]:
-    # small batches, so that the two meet often
+@pytest.fixture(params=[2, 4])
+def workers(
+    request: pytest.FixtureRequest, tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[list[World]]:
+    # small batches, so that they meet often
     monkeypatch.setattr("nurture.pipeline.advance.BATCH", 30)
     monkeypatch.setattr("nurture.pipeline.enroll.BATCH", 30)
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 20)
@@ -32,14 +34,14 @@ def workers(tmp_path: Path, postgres_url: str, monkeypatch: pytest.MonkeyPatch) 
     config = '[limits]\nper_lead = ["1 per day", "3 per 7 days"]\n'
     root = make_root(tmp_path / "workspace", url=postgres_url, config=config, **cadences)
     clock = VirtualClock(MONDAY)
-    opened = [open_world(root, clock=clock, sole_worker=False) for _ in range(2)]
+    opened = [open_world(root, clock=clock, sole_worker=False) for _ in range(request.param)]
     add_leads(opened[0].database, *(f"lead{number}" for number in range(LEADS)))
     yield opened
     for world in opened:
         world.database.close()
 
 
-def both_at_once(workers: list[World]) -> None:
+def all_at_once(workers: list[World]) -> None:
     failures: list[BaseException] = []
     start = threading.Barrier(len(workers))
 
@@ -62,14 +64,14 @@ def test_each_message_goes_once_and_the_cap_holds(workers: list[World]) -> None:
     first = workers[0]
     days = 0
     while days < 18:
-        both_at_once(workers)
+        all_at_once(workers)
         first.clock.advance(timedelta(hours=24))
         days += 1
     arrived = [(each.to, each.at) for world in workers for each in world.hop.kept]
     once = Counter(pair for world in workers for pair in world.hop.arrived)
     assert set(once.values()) == {1}
     assert len(arrived) == LEADS * len(CADENCES) * 2
-    assert all(world.hop.kept for world in workers), "both worked"
+    assert all(world.hop.kept for world in workers), "all worked"
     times: dict[str, list[datetime]] = defaultdict(list)
     for to, at in sorted(arrived):
         times[to].append(at)
