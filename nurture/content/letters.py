@@ -276,12 +276,15 @@ def _rendered(
     values |= {"_link": replay, "_fixed": replay.fixed}
     text = template.text.render(values)
     if not template.has_written_text and "\r\n\r\n\r\n" in text:
-        text = _GAP.sub("\r\n", text)
+        text = _GAP.sub("\r\n\r\n", text)
     return html, text, (*found, *replay.appended())
 
 
-_GAP = re.compile(r"(?<=[^=]\r\n)(?:\r\n){2,}")
-"""Several blank lines: what a paragraph leaves that is not for this lead. A line that ends with `=` has no end yet."""
+_GAP = re.compile(r"\r\n(?<!=\r\n)\r\n(?:\r\n)+")
+"""Several blank lines: what a paragraph leaves that is not for this lead. A line that ends with `=` has no end yet.
+
+It begins with what it looks for: the search for a line's end is fast, for what may stand before one it is not.
+"""
 
 
 @lru_cache(maxsize=1024)

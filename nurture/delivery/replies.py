@@ -86,7 +86,9 @@ def read_reply(code: int, text: str, *, at_rcpt: bool = False) -> Reply:
     """
     line = " ".join(f"{code} {text}".split())[:500]
     klass, cause = _classify(code, text, at_rcpt)
-    return Reply(klass=klass, text="".join(c if c.isprintable() else "?" for c in line), cause=cause)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else "?" for c in line)
+    return Reply(klass=klass, text=line, cause=cause)
 
 
 _Class = tuple[ReplyClass, ReplyCause | None]

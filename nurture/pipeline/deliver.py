@@ -359,7 +359,6 @@ class Deliverer:
         """Letters are written while connections wait for commits and replies: a few ahead, for they age."""
         while (claimed := await queue.get()) is not None:
             await ready.put((claimed, self._written(claimed)))
-            await asyncio.sleep(0)  # whoever has an answer goes first
         for _ in range(many):
             await ready.put(None)
 

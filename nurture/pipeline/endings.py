@@ -39,12 +39,12 @@ class Endings:
     def answered(self, claimed: Claimed, reply: Reply) -> Outcome:
         """What a server said of this message alone; `Domains` may see in it what it says of all."""
         self._counters.replied(reply.klass)
-        if reply.klass in _ENDS:
-            outcome = _outcome(claimed, _ENDS[reply.klass], reply.text, klass=reply.klass)
-        else:
-            if reply.klass is ReplyClass.BLOCK and reply.cause is None:
-                self._domains.note_block(claimed.row, reply.text, self._clock())
-            outcome = self.deferred(claimed, reply.text, klass=reply.klass)
+        end = _ENDS.get(reply.klass)
+        if end is not None:
+            return _outcome(claimed, end, reply.text, klass=reply.klass, cause=reply.cause, is_answer=True)
+        if reply.klass is ReplyClass.BLOCK and reply.cause is None:
+            self._domains.note_block(claimed.row, reply.text, self._clock())
+        outcome = self.deferred(claimed, reply.text, klass=reply.klass)
         return replace(outcome, cause=reply.cause, is_answer=True)
 
     def deferred(
@@ -81,13 +81,23 @@ class Endings:
         return self.deferred(claimed, f"a mistake inside nurture: {type(error).__name__}")
 
 
-def _outcome(claimed: Claimed, status: MessageStatus, text: str, *, klass: ReplyClass | None = None) -> Outcome:
+def _outcome(
+    claimed: Claimed,
+    status: MessageStatus,
+    text: str,
+    *,
+    klass: ReplyClass | None = None,
+    cause: ReplyCause | None = None,
+    is_answer: bool = False,
+) -> Outcome:
     return Outcome(
         message_row=claimed.row.id,
         epoch=claimed.epoch,
         status=status,
         reply_class=klass.value if klass is not None else None,
         reply=text,
+        cause=cause,
+        is_answer=is_answer,
     )
 
 

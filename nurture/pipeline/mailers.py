@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import parseaddr
+from functools import cached_property
 from typing import Any
 
 import idna
@@ -25,9 +26,14 @@ class Mailer:
     bounce_domain: str | None = None
     """Of the return path; without it reports go to `address`."""
 
-    @property
+    @cached_property
     def domain(self) -> str:
         return self.address.rpartition("@")[2].lower()
+
+    @cached_property
+    def view(self) -> Mapping[str, str]:
+        """As templates see it."""
+        return {"name": self.name, "email": self.address, "first_name": self.name.partition(" ")[0]}
 
 
 def mailers_of(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) -> dict[str, Mailer]:
@@ -75,3 +81,15 @@ def owner_view(settings: Settings, owner: str | None) -> dict[str, Any]:
         "meeting_url": rep.meeting_url,
     }
     return {key: value for key, value in fields.items() if value}
+
+
+def workspace_view(settings: Settings, public_url: str) -> Mapping[str, str]:
+    """The workspace as templates see it."""
+    workspace = settings.workspace
+    return {
+        "name": workspace.name,
+        "postal_address": workspace.postal_address,
+        "public_url": public_url,
+        "language": workspace.language,
+        "timezone": workspace.timezone,
+    }

@@ -42,7 +42,7 @@ from nurture.domain.problem import Problem
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.pipeline.last_look import LastLook
-from nurture.pipeline.mailers import Mailer, mailers_of, owner_view
+from nurture.pipeline.mailers import Mailer, mailers_of, owner_view, workspace_view
 from nurture.pipeline.material import Material, Wants, gather
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.step_letter import (
@@ -56,13 +56,12 @@ from nurture.pipeline.step_letter import (
 )
 from nurture.settings import Settings
 from nurture.store.cadences import load_versions
-from nurture.store.lead_facts import LEAD_FIELDS, lead_view
+from nurture.store.lead_facts import LEAD_FIELDS, view_of
 from nurture.store.letter_facts import EarlierMail
 
 UTM_SLOT = re.compile(r"\{(cadence|step|variant)\}")
 
-_OF_LEAD = (*LEAD_FIELDS, "custom")
-_lead_of = attrgetter(*(f"lead_{name}" for name in _OF_LEAD))
+_lead_of = attrgetter(*(f"lead_{name}" for name in LEAD_FIELDS))
 
 # what odd data of one letter raises; anything else (memory, the disk) may pass, so it is tried again
 _ODD_DATA = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
@@ -111,6 +110,7 @@ class LetterWriter:
         self._header_key = header_key
         self._mailers = mailers_of(self._settings, signers)
         self._public = self._settings.workspace.public_url.rstrip("/")
+        self._workspace = workspace_view(self._settings, self._public)
         self._cadences: dict[str, Cadence] = {}
         self._look = LastLook(settings, calendar)
         self._asset: AssetFunction = composer.asset_function(self._public)
@@ -390,7 +390,7 @@ class LetterWriter:
             to_name=None,
             to_address=row.to_address,
             message_id=header,
-            date=self._clock(),
+            date=self._clock().replace(microsecond=0),
             links=self._links(row, modes or self._modes(_AS_THE_WORKSPACE), one_click=one_click, agreed=agreed),
             list_id=f"{list_name}.{sender.domain}" if list_name else None,
             feedback_id=f"{row.cadence}:{row.step}:{sender.domain}" if row.cadence else None,
@@ -401,18 +401,11 @@ class LetterWriter:
 
     def _context(self, row: Any, more: Mapping[str, Any]) -> dict[str, Any]:
         """What templates see."""
-        sender, workspace = self._sender(row), self._settings.workspace
         return {
-            "lead": lead_view(dict(zip(_OF_LEAD, _lead_of(row), strict=True))),
+            "lead": view_of(_lead_of(row), row.lead_custom),
             "owner": owner_view(self._settings, row.lead_owner),
-            "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
-            "workspace": {
-                "name": workspace.name,
-                "postal_address": workspace.postal_address,
-                "public_url": self._public,
-                "language": workspace.language,
-                "timezone": workspace.timezone,
-            },
+            "sender": self._sender(row).view,
+            "workspace": self._workspace,
             "asset": self._asset,
             **more,
         }
@@ -437,6 +430,8 @@ class LetterWriter:
 
     def _utm(self, row: Any) -> tuple[tuple[str, str], ...]:
         """What `[tracking] utm` says of this message, for links to our own domains."""
+        if not self._settings.tracking.utm:
+            return ()
         said = {"cadence": row.cadence or row.kind, "step": row.step or row.kind, "variant": row.variant or ""}
         return tuple(
             (f"utm_{name}", UTM_SLOT.sub(lambda slot: said[slot[1]], text))
@@ -456,7 +451,7 @@ class LetterWriter:
                 to_name=None,
                 to_address=row.to_address,
                 message_id=header,
-                date=self._clock(),
+                date=self._clock().replace(microsecond=0),
                 auto_submitted=True,
                 dkim=sender.dkim,
             )

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, select, true
 
 from nurture.domain.event import EventName, Verdict
 from nurture.domain.message import MessageKind, MessageStatus
@@ -28,8 +28,11 @@ from nurture.domain.verdict import (
     signs_in_company,
 )
 from nurture.store import tables as t
+from nurture.store.bulk import insert_many
 from nurture.store.database import insert_ignore
 from nurture.store.events import NewEvent, take_back
+from nurture.store.prepared import Prepared
+from nurture.store.spellings import as_given, given_rows
 
 TrackingMode = Literal["always", "consent", "hygiene", "never"]
 SOURCE = "web"
@@ -264,8 +267,8 @@ def _record_events(connection: Connection, news: Sequence[NewEvent], *, now: dat
         rows.setdefault(new.source_id, {**new.__dict__, "verdict": new.verdict.value, "recorded_at": now})
     if not rows:
         return {}
-    statement = insert_ignore(connection, t.event).returning(e.source_id, e.id)
-    ids = {row.source_id: row.id for row in connection.execute(statement, list(rows.values()))}
+    made = _APPEND.run(connection, given=as_given(list(rows.values())))
+    ids = {row.source_id: row.id for row in made}
     standing = [source_id for source_id in rows if source_id not in ids]
     if standing:
         found = select(e.source_id, e.id).where(e.source == SOURCE, e.source_id.in_(standing))
@@ -273,23 +276,41 @@ def _record_events(connection: Connection, news: Sequence[NewEvent], *, now: dat
     return ids
 
 
+_OF_EVENT = (*(each.name for each in fields(NewEvent)), "recorded_at")
+
+
+def _appending(connection: Connection) -> Any:
+    e = t.event.c
+    given = given_rows({name: e[name].type for name in _OF_EVENT})
+    rows = select(*(given.c[name] for name in _OF_EVENT)).where(true())  # SQLite takes ON for a join's without it
+    return insert_ignore(connection, t.event).from_select(_OF_EVENT, rows).returning(e.source_id, e.id)
+
+
+_APPEND = Prepared(_appending)
+
+
 def _keep(connection: Connection, looks: Sequence[_Look], event_ids: Mapping[str, int]) -> None:
     rows = [
-        {
-            "at": look.hit.at,
-            "route": look.hit.kind.value,
-            "method": look.hit.method,
-            "message_id": look.hit.message_id,
-            "link_index": look.hit.link_index,
-            "user_agent": look.hit.user_agent,
-            "network_address": look.hit.network_address,
-            "headers": dict(look.hit.headers),
-            "event_id": event_ids[look.event.source_id] if look.event is not None else None,
-        }
+        (
+            look.hit.at,
+            look.hit.kind.value,
+            look.hit.method,
+            look.hit.message_id,
+            look.hit.link_index,
+            look.hit.user_agent,
+            look.hit.network_address,
+            dict(look.hit.headers),
+            event_ids[look.event.source_id] if look.event is not None else None,
+        )
         for look in looks
     ]
-    if rows:
-        connection.execute(insert(t.hit), rows)
+    insert_many(connection, t.hit, _OF_HIT, rows)
+
+
+_OF_HIT = (
+    *("at", "route", "method", "message_id", "link_index"),
+    *("user_agent", "network_address", "headers", "event_id"),
+)
 
 
 def _recent_hits(connection: Connection, message_ids: Sequence[int], *, since: datetime) -> Sequence[Any]:

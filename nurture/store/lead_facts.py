@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -36,8 +36,13 @@ LEAD_COLUMNS = [t.lead.c.id, t.lead.c.custom, *(t.lead.c[name] for name in LEAD_
 
 def lead_view(row: Mapping[str, Any]) -> dict[str, Any]:
     """The mapping that templates get; a field the lead lacks, a blank one included, is absent."""
-    view = {name: row[name] for name in LEAD_FIELDS if row[name] not in (None, "")}
-    view["custom"] = {name: value for name, value in (row["custom"] or {}).items() if value not in (None, "")}
+    return view_of([row[name] for name in LEAD_FIELDS], row["custom"])
+
+
+def view_of(values: Sequence[Any], custom: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The same of the values of LEAD_FIELDS, in their order."""
+    view = {name: value for name, value in zip(LEAD_FIELDS, values, strict=True) if value is not None and value != ""}
+    view["custom"] = {name: value for name, value in custom.items() if value not in (None, "")} if custom else {}
     return view
 
 
