@@ -58,8 +58,8 @@ bench: setup ## half an hour: speed as ratios to limits, into docs/performance.m
 	$(BIN)/python -m bench $(ARGS)
 
 chaos: setup ## faults of every kind while it sends, on both databases at once; NURTURE_CHAOS_FAULTS, _LEADS and _SEED say how much
-	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-20000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-200} \
-	  $(BIN)/pytest --numprocesses 2 -rP --verbose -k 'no_promise' tests/chaos $(ARGS)
+	NURTURE_CHAOS_LEADS=$${NURTURE_CHAOS_LEADS:-20000} NURTURE_CHAOS_FAULTS=$${NURTURE_CHAOS_FAULTS:-210} \
+	  $(BIN)/pytest --numprocesses 2 -rP --verbose -o faulthandler_timeout=0 -k 'no_promise' tests/chaos $(ARGS)
 
 chaos-mutations: setup ## each guard of the promise taken out in turn, and the fault that catches it
 	NURTURE_CHAOS_GUARDS=all $(BIN)/pytest --numprocesses 2 -rP --verbose -k 'without_a_guard' tests/chaos $(ARGS)

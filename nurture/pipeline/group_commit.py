@@ -21,6 +21,9 @@ from nurture.store.database import Database
 from nurture.store.outbox import Dotted, Outcome, mark_dotted
 
 OUTCOME_DELAY_S = 0.05
+QUIET_ROUNDS = 4
+"""A group is complete after so many rounds of the event loop in which nobody joined: within them a connection to a near
+server comes from its last verdict to its next mark. A far one takes longer than any round, and is not waited for."""
 RETRY_S = 1.0
 TRIES_WHILE_CLOSING = 20
 
@@ -113,8 +116,9 @@ class GroupCommit:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(OUTCOME_DELAY_S):
                     await self._marked.wait()
-        known = -1
-        while known < len(self._dots):
+        known, quiet = -1, 0
+        while quiet < QUIET_ROUNDS:
+            quiet = quiet + 1 if len(self._dots) == known else 0
             known = len(self._dots)
             await asyncio.sleep(0)
 

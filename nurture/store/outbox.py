@@ -116,13 +116,14 @@ def _due(besides: tuple[str, ...], closed: tuple[tuple[str, str], ...], is_scarc
     for domain, sender in closed:
         of_sender = [m.c.sender == sender] if sender != ANY_SENDER else []
         others.append(not_(and_(m.c.recipient_domain == domain, *of_sender)))
-    statement = (
+    statement: Select[Any] = with_lock_skipped(
         _with_lead_and_enrollment()
         .where(IS_WAITING, m.c.not_before <= bindparam("now"), may_go_out(m), *others)
         .order_by(*(_who_goes_first() if is_scarce else ()), m.c.not_before, m.c.id)
-        .limit(bindparam("limit"))
+        .limit(bindparam("limit")),
+        of=m,
     )
-    return with_lock_skipped(statement, of=m)
+    return statement
 
 
 def _who_goes_first() -> tuple[ColumnElement[Any], ...]:

@@ -50,7 +50,8 @@ class Given(BindParameter[Any]):
 
 @compiles(Given)
 def _marked(given: Given, compiler: SQLCompiler, **kw: Any) -> str:
-    return compiler.visit_bindparam(given, **{**kw, "literal_binds": False})
+    visit: Callable[..., str] = compiler.visit_bindparam
+    return visit(given, **{**kw, "literal_binds": False})
 
 
 @dataclass(frozen=True, kw_only=True)

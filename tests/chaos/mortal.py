@@ -52,8 +52,8 @@ GUARDS = {
     ),
     "lease owner and epoch": (
         "nurture.store.outbox",
-        'm.lease_epoch == given.c.epoch, m.lease_owner == bindparam("b_owner", type_=String())',
-        'bindparam("b_owner", type_=String()).is_not(None)',
+        "m.lease_epoch == given.c.epoch, m.lease_owner == _OWNER",
+        "_OWNER.is_not(None)",
     ),
     "suppression check": ("nurture.store.outbox", "            _still_wanted(_NOW),\n", ""),
     "unique key": ("nurture.store.outbox", "", ""),

@@ -118,6 +118,42 @@ def test_a_mistake_while_committing_leaves_nobody_waiting_for_ever(world: World)
     in_a_loop(story)
 
 
+def test_marks_that_come_together_share_a_commit_and_take_outcomes_along(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    groups: list[tuple[int, int]] = []
+
+    def transact(_: GroupCommit, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
+        groups.append((len(marks), len(outcomes)))
+        return {mark.message_row for mark in marks}
+
+    monkeypatch.setattr(GroupCommit, "_transact", transact)
+
+    async def story() -> None:
+        commits = GroupCommit(
+            database=world.database,
+            owner="me",
+            clock=world.clock,
+            reply_patience=timedelta(minutes=2),
+            record=lambda _connection, outcomes, _now: outcomes,
+            recorded=lambda _outcomes, _written: None,
+        )
+
+        async def mark(row: int) -> None:
+            for _ in range(row % 3):  # some rounds of the loop later than the first
+                await asyncio.sleep(0)
+            assert await commits.dotted(Dotted(message_row=row, epoch=1, subject="s", link_set=None, links=()))
+
+        commits.outcome(Outcome(message_row=9, epoch=1, status=MessageStatus.SENT))
+        await asyncio.gather(*(mark(row) for row in range(6)))
+        commits.outcome(Outcome(message_row=1, epoch=1, status=MessageStatus.SENT))
+        await asyncio.sleep(0.2)  # nobody comes to take it along
+        assert groups == [(6, 1), (0, 1)]
+        await commits.close()
+
+    in_a_loop(story)
+
+
 def test_a_claim_that_fails_lets_what_is_on_its_way_arrive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     deliverer, calls = world.stages.deliverer, [0]
     real = deliverer._claim

@@ -168,10 +168,12 @@ def test_workers_together_keep_to_the_limits(
     emptied(postgres_url)
     slow, paced = '[domains."slow.example"]\nconnections = 3\n', '[domains."b.example"]\nrate = "2 per second"\n'
     tour = HEAD + "sender: ben\n" + steps("mail:a")
-    root = make_root(tmp_path / "workspace", url=postgres_url, config=f"{BEN}daily = 30\n{slow}{paced}", tour=tour)
+    root = make_root(
+        tmp_path / "workspace", url=postgres_url, config=f"{BEN}daily = {15 * many}\n{slow}{paced}", tour=tour
+    )
     clock = VirtualClock(MONDAY)
     workers = [open_world(root, clock=clock, sole_worker=False) for _ in range(many)]
-    add_leads(workers[0].database, *(f"lead{number}" for number in range(40)), email_domain="slow.example")
+    add_leads(workers[0].database, *(f"lead{number}" for number in range(20 * many)), email_domain="slow.example")
     add_leads(workers[0].database, *(f"other{number}" for number in range(10)), email_domain="b.example")
     lock, speaking, most = threading.Lock(), Counter[str](), Counter[str]()
     starts: list[float] = []
@@ -194,7 +196,7 @@ def test_workers_together_keep_to_the_limits(
     workers[0].stages.advance()
     all_at_once(workers)
     arrived = [each.to for world in workers for each in world.hop.kept]
-    assert len(arrived) == 30, "the sender's day, over all of them"
+    assert len(arrived) == 15 * many, "the sender's day, over all of them"
     assert most["slow.example"] <= 3
     assert all(world.hop.kept for world in workers), "all worked"
     assert all(later - earlier >= 0.499 for earlier, later in itertools.pairwise(sorted(starts)))
