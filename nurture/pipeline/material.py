@@ -41,6 +41,9 @@ class Material:
     problem: str | None = None
 
 
+NOTHING = Material()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Wants:
     """How the rows are understood by whoever writes the letters."""
@@ -63,19 +66,17 @@ def gather(connection: Connection, rows: Sequence[Any], wants: Wants) -> dict[in
     dates = _dates(connection, [row for row in of_steps if steps[row.id][1].ics], steps, wants)
     asked = {row.lead_id for row in of_steps if wants.asks_consent(steps[row.id][0])}
     agreed = tracking_agreed(connection, asked)
-    found: dict[int, Material] = {}
+    found = dict.fromkeys((row.id for row in rows), NOTHING)
+    for row in of_steps if events or earlier or dates or agreed else ():
+        found[row.id] = Material(
+            event=events.get(row.event_id, {}),
+            dates=dates.get(row.enrollment_id, {}),
+            earlier=earlier.get(row.enrollment_id, ()),
+            agreed=row.lead_id in agreed,
+        )
     for row in rows:
         if row.kind == MessageKind.ALERT.value:
             found[row.id] = _alert(connection, row, wants)
-        elif row.id in steps:
-            found[row.id] = Material(
-                event=events.get(row.event_id, {}),
-                dates=dates.get(row.enrollment_id, {}),
-                earlier=earlier.get(row.enrollment_id, ()),
-                agreed=row.lead_id in agreed,
-            )
-        else:
-            found[row.id] = Material()
     return found
 
 

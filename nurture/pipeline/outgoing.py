@@ -43,7 +43,7 @@ from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.pipeline.last_look import LastLook
 from nurture.pipeline.mailers import Mailer, mailers_of, owner_view, workspace_view
-from nurture.pipeline.material import Material, Wants, gather
+from nurture.pipeline.material import NOTHING, Material, Wants, gather
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.step_letter import (
     Modes,
@@ -193,7 +193,7 @@ class LetterWriter:
         is nobody's (the row's id is 0). `mark` goes before the subject. Raises RenderProblem, TemplateError, Problem.
         """
         self._cadences[row.version] = cadence
-        request = self._step_request(row, header, material or Material())
+        request = self._step_request(row, header, material or NOTHING)
         return self._composer.compose(replace(untracked(request), mark=mark))
 
     def page(self, row: Any, material: Material) -> str:
