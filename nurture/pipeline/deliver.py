@@ -66,6 +66,7 @@ TAKE_UP_EVERY_S = 5.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
+WRITE_FOR_S = 0.005
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 
@@ -240,7 +241,7 @@ class Deliverer:
         record_decisions(connection, decisions)
         materials = self._letters.gather(connection, list(going.values()))
         headers = {row_id: row.message_id or self._letters.message_id(row) for row_id, row in going.items()}
-        lease = Lease(owner=self.owner, until=now + LEASE)
+        taken = set(claim(connection, headers, Lease(owner=self.owner, until=now + LEASE)))
         return [
             Claimed(
                 row=going[row_id],
@@ -252,7 +253,8 @@ class Deliverer:
                 starts_at=permits.starts.get(row_id),
                 is_trying=row_id in gate.trying,
             )
-            for row_id in claim(connection, headers, lease)
+            for row_id in going
+            if row_id in taken
         ]
 
     def _end_leases(self) -> None:
@@ -356,9 +358,16 @@ class Deliverer:
     async def _write_ahead(
         self, queue: asyncio.Queue[Claimed | None], ready: asyncio.Queue[Ready | None], many: int
     ) -> None:
-        """Letters are written while connections wait for commits and replies: a few ahead, for they age."""
+        """Letters are written while connections wait for commits and replies: a few ahead, for they age.
+
+        And several at a time: the second finds the processor's caches as the first left them.
+        """
+        began = time.monotonic()
         while (claimed := await queue.get()) is not None:
             await ready.put((claimed, self._written(claimed)))
+            if time.monotonic() - began > WRITE_FOR_S:
+                await asyncio.sleep(0)  # whoever has an answer
+                began = time.monotonic()
         for _ in range(many):
             await ready.put(None)
 

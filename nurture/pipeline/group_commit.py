@@ -1,7 +1,7 @@
 """One writer for all connections: `dotted` marks and outcomes share transactions.
 
-While one commit is under way the next group gathers, so the number of commits follows the disk, not the number of
-messages. Outcomes ride along with the next group, or go by themselves after 50 ms.
+While one commit is under way the next group gathers, and it goes when nobody else is about to join, so the number of
+commits follows the disk, not the number of messages. Outcomes ride along, or go by themselves after 50 ms.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ def _sqlite_engine(url: str, root: Path | None) -> Engine:
     engine = create_engine(
         parsed,
         hide_parameters=True,  # an error is logged, and must not tell of leads
-        pool_use_lifo=True,
+        pool_use_lifo=True,  # what the last one read is still in its cache
         connect_args={"timeout": LOCK_WAIT_MS / 1000 * 6, "check_same_thread": False},
     )
 
