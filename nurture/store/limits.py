@@ -53,13 +53,16 @@ def under_way_to(connection: Connection, domains: Collection[str]) -> Counter[st
 
 
 def sent_since(connection: Connection, sender: str, since: datetime) -> int:
-    """Messages of a sender that went, may have gone, or are on their way."""
+    """Messages of a sender that went, may have gone, or are on their way.
+
+    One statement: between two of them another worker's message goes from one count to the other, and is in neither.
+    """
     m = t.message.c
     went = select(func.count()).where(
         m.sender == sender, m.status.in_(_WENT), func.coalesce(m.sent_at, m.dotted_at) >= since
     )
     sending = select(func.count()).where(m.sender == sender, IS_SENDING)
-    return int(connection.scalar(went) or 0) + int(connection.scalar(sending) or 0)
+    return int(connection.scalar(select(went.scalar_subquery() + sending.scalar_subquery())) or 0)
 
 
 def first_sent_at(connection: Connection, sender: str) -> datetime | None:

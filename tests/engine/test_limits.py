@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from nurture.delivery.replies import Reply
 from nurture.domain.limits import Reputation, Standing, allowance
 from nurture.domain.message import ReplyClass
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
+from nurture.store.limits import sent_since
 from nurture.store.pauses import resume, sender_scope
 from tests.engine.test_two_workers import all_at_once
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
@@ -202,6 +203,32 @@ def test_workers_together_keep_to_the_limits(
     assert all(later - earlier >= 0.499 for earlier, later in itertools.pairwise(sorted(starts)))
     for world in workers:
         world.database.close()
+
+
+def test_what_ends_while_it_is_counted_is_counted_once(tmp_path: Path, postgres_url: str) -> None:
+    """Outcomes are committed by other workers at any moment, also between two statements of a count."""
+    emptied(postgres_url)
+    root = make_root(
+        tmp_path / "workspace", url=postgres_url, config=BEN, tour=HEAD + "sender: ben\n" + steps("mail:a")
+    )
+    world = open_world(root, sole_worker=False)
+    add_leads(world.database, "zoe")
+    world.stages.enroll()
+    world.stages.advance()
+    m = t.message
+    with world.database.transaction() as connection:
+        connection.execute(m.update().values(status="sending"))
+
+    def end_it(*_: object) -> None:
+        with world.database.transaction() as other:
+            other.execute(m.update().values(status="sent", sent_at=MONDAY))
+
+    with world.database.reading() as connection:
+        event.listen(connection, "after_cursor_execute", end_it)
+        assert sent_since(connection, "ben", MONDAY) == 1
+    with world.database.reading() as connection:
+        assert sent_since(connection, "ben", MONDAY) == 1
+    world.database.close()
 
 
 def test_a_sender_stops_itself_and_a_person_lets_it_go_on(begin: Begin) -> None:
