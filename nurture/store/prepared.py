@@ -28,14 +28,14 @@ class Prepared:
 
     def __init__(self, build: Callable[[Connection], ClauseElement]) -> None:
         self._build = build
-        self._texts: dict[str, _Text] = {}
+        self._texts: dict[type[Dialect], _Text] = {}
 
     def run(self, connection: Connection, **values: Any) -> CursorResult[Any]:
         """With what each `Given` stands for, by its name. The driver's errors are wrapped as SQLAlchemy's ever are."""
         dialect = connection.dialect
-        text = self._texts.get(dialect.name)
+        text = self._texts.get(type(dialect))
         if text is None:
-            text = self._texts[dialect.name] = _compiled(self._build(connection), dialect)
+            text = self._texts[type(dialect)] = _compiled(self._build(connection), dialect)
         return connection.exec_driver_sql(text.sql, text.bound(values))
 
 

@@ -59,8 +59,9 @@ def test_the_text_has_a_mark_for_what_is_given_and_no_other(sqlite_database: Dat
     )
     with sqlite_database.transaction() as connection:
         statement.run(connection, id=1)
-    assert statement._texts["sqlite"].order == ["id"]
-    assert "'queued'" in statement._texts["sqlite"].sql
+    (text,) = statement._texts.values()
+    assert text.order == ["id"]
+    assert "'queued'" in text.sql
 
 
 def test_a_failure_is_told_as_any_other(connection: Connection) -> None:
