@@ -31,6 +31,7 @@ from bench.sending_workspace import SQLITE, Chain, make_workspace, queue_letters
 from nurture.logs import prepare_logging
 from nurture.store import tables as t
 from nurture.store.database import Database
+from nurture.store.indexed import IS_WAITING
 
 ROOT = Path(__file__).resolve().parent.parent
 AT_ONCE_AT_MOST = 1_000
@@ -92,9 +93,7 @@ class Queue:
 
     def waiting(self) -> int:
         with self._database.reading() as connection:
-            m = t.message.c.status
-            statement = select(func.count()).select_from(t.message).where(m.in_(["queued", "deferred"]))
-            return int(connection.scalar(statement) or 0)
+            return int(connection.scalar(select(func.count()).where(IS_WAITING)) or 0)
 
     def fill(self) -> None:
         """Another message for leads who had theirs, until as many wait as there are leads."""
