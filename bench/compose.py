@@ -89,7 +89,8 @@ def microseconds(action: Callable[[], object], number: int) -> float:
 
 
 def pem(key: object) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+    written: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())  # type: ignore[attr-defined]
+    return written
 
 
 def measure(number: int) -> list[Row]:

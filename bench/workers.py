@@ -22,6 +22,7 @@ from bench.machine import processor_seconds
 from bench.next_hop import smtp_sink
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
 from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters, settle
+from nurture.bootstrap import system_clock
 from nurture.logs import prepare_logging
 
 GOALS = {2: at_least(1.6)}
@@ -58,7 +59,8 @@ def rate_of(root: Path, workers: int, expected: int) -> float:
     sent = sum(each["sent"] for each in told)
     if sent != expected:
         raise SystemExit(f"{sent} messages were sent, not {expected}")
-    return sent / (max(each["ended"] for each in told) - min(each["began"] for each in told))
+    seconds: float = max(each["ended"] for each in told) - min(each["began"] for each in told)
+    return float(sent) / seconds
 
 
 def measure(*, counts: list[int], messages: int, connections: int, rounds: int) -> list[Row]:
@@ -77,7 +79,7 @@ def measure(*, counts: list[int], messages: int, connections: int, rounds: int) 
                 rates[workers].append(rate_of(root, workers, messages))
                 after = processor_seconds()
                 busy[workers].append((after[0] - before[0]) / (after[1] - before[1]))
-                queue_again(database)
+                queue_again(database, system_clock())
                 settle(database)
     cores = os.cpu_count() or 1
     return [

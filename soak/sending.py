@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from sqlalchemy import Connection, String, cast, func, insert, literal, select, text, update
@@ -105,7 +106,7 @@ class Queue:
         first = self.put_in % self._leads + 1
         last = min(first + self._at_once - 1, self._leads)
         number = literal(self.put_in - first + 1) + t.lead.c.id
-        named = {
+        named: dict[str, Any] = {
             "id": number,
             "intent_key": literal("soak:") + cast(number, String),
             "lead_id": t.lead.c.id,
