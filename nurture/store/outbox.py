@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -253,7 +254,7 @@ def mark_dotted(
     given = as_given(
         [
             {"id": each.message_row, "epoch": each.epoch, "subject": each.subject, "link_set": each.link_set}
-            for each in batch
+            for each in sorted(batch, key=_row)  # locked in one order, whoever else locks them
         ]
     )
     done = _DOT.run(connection, given=given, b_owner=owner, b_now=now, b_lease_until=lease_until)
@@ -287,6 +288,7 @@ def _dotting(_: Connection) -> Any:
     )
 
 
+_row = attrgetter("message_row")
 _GUARD: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "epoch": BigInteger()}
 _NOW, _LEASE_UNTIL = (Given(name, t.message.c.lease_until.type) for name in ("b_now", "b_lease_until"))
 _OWNER = Given("b_owner", String())
@@ -350,7 +352,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
                 "reply": each.reply,
                 "not_before": each.not_before,
             }
-            for each in outcomes
+            for each in sorted(outcomes, key=_row)
         ]
     )
     done = set(_RECORD.run(connection, given=given, b_owner=owner, b_now=now).scalars())
@@ -396,7 +398,7 @@ def settle_unknown(connection: Connection, message_rows: Sequence[int], *, now: 
 def wake_awaiting(connection: Connection, message_rows: Sequence[int], *, now: datetime) -> None:
     """The enrollments that await these messages go on: a wait counts from now, when the step was really done."""
     if message_rows:
-        given = as_given([{"id": row} for row in message_rows])
+        given = as_given([{"id": row} for row in sorted(message_rows)])
         _WAKE.run(connection, given=given, b_now=now)
 
 
