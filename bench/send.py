@@ -16,7 +16,7 @@ from bench.machine import fdatasync_ms
 from bench.next_hop import smtp_sink, smtp_source
 from bench.plain_loop import send_plainly
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
-from bench.sending_workspace import DKIM, Chain, make_workspace, queue_again, queue_letters
+from bench.sending_workspace import DKIM, Chain, make_workspace, queue_letters
 from nurture.logs import prepare_logging
 
 GOALS = {"none": at_least(0.50), "rsa-2048": at_least(0.25), "ed25519": at_least(0.45)}
@@ -43,7 +43,7 @@ def measure(*, kinds: list[str], messages: int, plain: int, connections: int, ro
             if plain:
                 root = chains[kinds[0]].installation.root
                 rates["plain"].append(send_plainly(root, port=port, count=plain, connections=connections))
-                queue_again(chains[kinds[0]].database, chains[kinds[0]].installation.clock())
+                chains[kinds[0]].queue_again()
         for chain in chains.values():
             chain.close()
     print(f"smtp-source -d: {a_second(rates['-d'])}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from bench.next_hop import smtp_sink
 from bench.plain_loop import send_plainly
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
-from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters
+from bench.sending_workspace import Chain, make_workspace, queue_letters
 from nurture.logs import prepare_logging
 
 GOAL = at_least(3)
@@ -71,7 +71,7 @@ def measure(*, messages: int, plain: int, connections: int, rounds: int, millise
             rates["ours"].append(chain.rate(messages))
             for name, count, ready in (("aiosmtplib", messages, letters), ("plain", plain, ())):
                 rates[name].append(send_plainly(root, port=port, count=count, connections=connections, letters=ready))
-                queue_again(chain.database, chain.installation.clock())
+                chain.queue_again()
         chain.close()
     ours = a_second(rates["ours"])
     work = f"send, {milliseconds:g} ms away"

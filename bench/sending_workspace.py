@@ -216,8 +216,12 @@ class Chain:
         sent, seconds = self.send()
         if sent != expected:
             raise SystemExit(f"{sent} messages were sent, not {expected}")
-        queue_again(self.database, self.installation.clock())
+        self.queue_again()
         return sent / seconds
+
+    def queue_again(self) -> None:
+        """The same messages for the next round."""
+        queue_again(self.database, self.installation.clock())
 
     def close(self) -> None:
         self.database.close()

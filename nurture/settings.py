@@ -143,6 +143,16 @@ class Workspace(Strict):
     language: Annotated[str, Field(min_length=2)] = "en"
     secret_key: SecretRef | Annotated[list[SecretRef], Field(min_length=1)] = "env:NURTURE_SECRET_KEY"  # noqa: S105  a reference
 
+    def as_seen(self) -> dict[str, str]:
+        """As templates see it."""
+        return {
+            "name": self.name,
+            "postal_address": self.postal_address,
+            "public_url": self.public_url.rstrip("/"),
+            "language": self.language,
+            "timezone": self.timezone,
+        }
+
 
 class DatabaseSettings(Strict):
     url: DatabaseUrl = "sqlite:///nurture.db"

@@ -21,7 +21,7 @@ from nurture.content.templates import TemplateError, TemplateLibrary
 from nurture.documents.document import Document, Path
 from nurture.documents.finding import Finding
 from nurture.documents.source import read_source
-from nurture.domain.mailbox import Mailbox, read_mailbox
+from nurture.domain.mailbox import Mailbox, read_mailbox, sender_as_seen
 from nurture.settings import Settings
 from nurture.store.lead_facts import lead_view
 
@@ -150,7 +150,6 @@ def _context(
     letter: _Letter, library: TemplateLibrary, settings: Settings, used: frozenset[str], *, full: bool
 ) -> dict[str, Any]:
     """What the engine shows to the template, of made-up people."""
-    workspace = settings.workspace
     person = {"name": "Ben Okafor", "first_name": "Ben", "email": "ben@example.com", "timezone": "Europe/Berlin"}
     titled = {**person, "title": "Account executive", "phone": "+49 30 1", "meeting_url": _URL}
     sender = _sender(settings)
@@ -159,14 +158,8 @@ def _context(
         **dict.fromkeys(OF_EVERY_LETTER, _URL),
         "lead": lead_view(sample_lead(settings, used, full=full)),
         "owner": titled if full else {},
-        "sender": {"name": sender.name, "email": sender.address, "first_name": sender.name.partition(" ")[0]},
-        "workspace": {
-            "name": workspace.name,
-            "postal_address": workspace.postal_address,
-            "public_url": workspace.public_url,
-            "language": workspace.language,
-            "timezone": workspace.timezone,
-        },
+        "sender": sender_as_seen(sender.name, sender.address),
+        "workspace": settings.workspace.as_seen(),
         "event": sample_event(used, full=full) if letter.triggered else {},
         **letter.addresses,
     }

@@ -27,6 +27,11 @@ class Mailbox:
         return self.address.rpartition("@")[2].lower()
 
 
+def sender_as_seen(name: str, address: str) -> dict[str, str]:
+    """Whoever a letter is from, as templates see them."""
+    return {"name": name, "email": address, "first_name": name.partition(" ")[0]}
+
+
 def read_mailbox(text: str) -> Mailbox:
     """Raises ValueError with a line for a person."""
     if any(unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp") for char in text):

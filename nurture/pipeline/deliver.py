@@ -67,6 +67,7 @@ LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
 WRITE_FOR_S = 0.005
+"""How long letters are written before others have their turn."""
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 

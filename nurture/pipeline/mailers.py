@@ -11,6 +11,7 @@ from typing import Any
 import idna
 
 from nurture.content.dkim import DkimSigner
+from nurture.domain.mailbox import sender_as_seen
 from nurture.settings import Settings
 
 
@@ -33,7 +34,7 @@ class Mailer:
     @cached_property
     def view(self) -> Mapping[str, str]:
         """As templates see it."""
-        return {"name": self.name, "email": self.address, "first_name": self.name.partition(" ")[0]}
+        return sender_as_seen(self.name, self.address)
 
 
 def mailers_of(settings: Settings, signers: Mapping[str, Sequence[DkimSigner]]) -> dict[str, Mailer]:
@@ -81,15 +82,3 @@ def owner_view(settings: Settings, owner: str | None) -> dict[str, Any]:
         "meeting_url": rep.meeting_url,
     }
     return {key: value for key, value in fields.items() if value}
-
-
-def workspace_view(settings: Settings, public_url: str) -> Mapping[str, str]:
-    """The workspace as templates see it."""
-    workspace = settings.workspace
-    return {
-        "name": workspace.name,
-        "postal_address": workspace.postal_address,
-        "public_url": public_url,
-        "language": workspace.language,
-        "timezone": workspace.timezone,
-    }

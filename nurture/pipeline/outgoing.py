@@ -42,7 +42,7 @@ from nurture.domain.problem import Problem
 from nurture.notify.alert_mail import AlertMail, alert_letter
 from nurture.notify.opt_in_mail import opt_in_mail
 from nurture.pipeline.last_look import LastLook
-from nurture.pipeline.mailers import Mailer, mailers_of, owner_view, workspace_view
+from nurture.pipeline.mailers import Mailer, mailers_of, owner_view
 from nurture.pipeline.material import NOTHING, Material, Wants, gather
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.step_letter import (
@@ -110,7 +110,7 @@ class LetterWriter:
         self._header_key = header_key
         self._mailers = mailers_of(self._settings, signers)
         self._public = self._settings.workspace.public_url.rstrip("/")
-        self._workspace = workspace_view(self._settings, self._public)
+        self._workspace = self._settings.workspace.as_seen()
         self._cadences: dict[str, Cadence] = {}
         self._look = LastLook(settings, calendar)
         self._asset: AssetFunction = composer.asset_function(self._public)

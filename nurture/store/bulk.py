@@ -1,7 +1,7 @@
 """Many rows of one table at once, through the driver's own `executemany`.
 
 SQLAlchemy looks at every parameter of every row anew, which costs more than the rows themselves; here the statement
-and the conversions are prepared once for a table, its columns and the dialect. For imports; all else inserts as usual.
+and the conversions are prepared once for a table, its columns and the dialect.
 """
 
 from __future__ import annotations

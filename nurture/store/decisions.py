@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.prepared import Prepared
-from nurture.store.spellings import as_given, given_rows
+from nurture.store.spellings import as_given, given_for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,12 @@ class NewDecision:
 
 def record_decisions(connection: Connection, decisions: Sequence[NewDecision]) -> None:
     if decisions:
-        _RECORD.run(connection, given=as_given([{**each.__dict__, "code": each.code.value} for each in decisions]))
+        _RECORD.run(connection, given=as_given([each.__dict__ for each in decisions]))
 
 
 def _recording(_: Connection) -> Any:
     names = [each.name for each in fields(NewDecision)]
-    given = given_rows({name: t.decision.c[name].type for name in names})
-    return insert(t.decision).from_select(names, select(*(given.c[name] for name in names)))
+    return insert(t.decision).from_select(names, given_for(t.decision, names))
 
 
 _RECORD = Prepared(_recording)

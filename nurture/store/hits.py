@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select, true
+from sqlalchemy import Connection, select
 
 from nurture.domain.event import EventName, Verdict
 from nurture.domain.message import MessageKind, MessageStatus
@@ -32,7 +32,7 @@ from nurture.store.bulk import insert_many
 from nurture.store.database import insert_ignore
 from nurture.store.events import NewEvent, take_back
 from nurture.store.prepared import Prepared
-from nurture.store.spellings import as_given, given_rows
+from nurture.store.spellings import as_given, given_for
 
 TrackingMode = Literal["always", "consent", "hygiene", "never"]
 SOURCE = "web"
@@ -264,7 +264,7 @@ def _record_events(connection: Connection, news: Sequence[NewEvent], *, now: dat
     e = t.event.c
     rows: dict[str, dict[str, Any]] = {}
     for new in news:
-        rows.setdefault(new.source_id, {**new.__dict__, "verdict": new.verdict.value, "recorded_at": now})
+        rows.setdefault(new.source_id, {**new.__dict__, "recorded_at": now})
     if not rows:
         return {}
     made = _APPEND.run(connection, given=as_given(list(rows.values())))
@@ -281,9 +281,8 @@ _OF_EVENT = (*(each.name for each in fields(NewEvent)), "recorded_at")
 
 def _appending(connection: Connection) -> Any:
     e = t.event.c
-    given = given_rows({name: e[name].type for name in _OF_EVENT})
-    rows = select(*(given.c[name] for name in _OF_EVENT)).where(true())  # SQLite takes ON for a join's without it
-    return insert_ignore(connection, t.event).from_select(_OF_EVENT, rows).returning(e.source_id, e.id)
+    appended = insert_ignore(connection, t.event).from_select(_OF_EVENT, given_for(t.event, _OF_EVENT))
+    return appended.returning(e.source_id, e.id)
 
 
 _APPEND = Prepared(_appending)

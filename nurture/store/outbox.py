@@ -32,7 +32,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    true,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -41,17 +40,16 @@ from nurture.domain.cadence import JUST_ASKED
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
 from nurture.domain.domain_health import ANY_SENDER
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
-from nurture.domain.message import WAITING, MessageKind, MessageStatus, ReplyCause
+from nurture.domain.message import MessageKind, MessageStatus, ReplyCause
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.indexed import IS_SENDING, IS_WAITING
 from nurture.store.lead_facts import LEAD_FIELDS
 from nurture.store.pauses import may_go_out
 from nurture.store.prepared import Given, Prepared
-from nurture.store.spellings import as_given, given_rows
+from nurture.store.spellings import as_given, given_for, given_rows
 from nurture.store.suppressions import acts_on_lead
 
-_WAITING = [status.value for status in WAITING]
 _JUST_ASKED = func.coalesce(t.message.c.transactional, "").in_(JUST_ASKED) & exists(
     select(1)
     .where(t.enrollment.c.id == t.message.c.enrollment_id, t.enrollment.c.event_id.is_not(None))
@@ -193,7 +191,7 @@ def _claiming(_: Connection) -> Any:
     m, given = t.message, given_rows({"id": BigInteger(), "header": Text()})
     return (
         update(m)
-        .where(m.c.id == given.c.id, m.c.status.in_(_WAITING))
+        .where(m.c.id == given.c.id, IS_WAITING)
         .values(
             status=MessageStatus.SENDING.value,
             attempt=m.c.attempt + 1,
@@ -213,7 +211,7 @@ def postpone(connection: Connection, moments: Mapping[int, tuple[datetime, datet
         m = t.message
         connection.execute(
             update(m)
-            .where(m.c.id == bindparam("b_id"), or_(*(m.c.status == status for status in _WAITING)))
+            .where(m.c.id == bindparam("b_id"), IS_WAITING)
             .values(not_before=bindparam("b_until"), give_up_at=bindparam("b_give_up")),
             [{"b_id": row, "b_until": until, "b_give_up": give_up_at} for row, (until, give_up_at) in moments.items()],
         )
@@ -233,9 +231,7 @@ def give_up(connection: Connection, rows: Sequence[int], status: MessageStatus, 
     if rows:
         m = t.message
         connection.execute(
-            update(m)
-            .where(m.c.id.in_(rows), m.c.status.in_(_WAITING))
-            .values(status=status.value, reply=why, ended_at=now)
+            update(m).where(m.c.id.in_(rows), IS_WAITING).values(status=status.value, reply=why, ended_at=now)
         )
         wake_awaiting(connection, rows, now=now)
 
@@ -262,9 +258,8 @@ def mark_dotted(
 
 
 def _keeping_links(connection: Connection) -> Any:
-    given = given_rows({"digest": Text(), "urls": t.link_set.c.urls.type})
-    rows = select(given.c.digest, given.c.urls).where(true())  # SQLite takes ON for a join's without it
-    return insert_ignore(connection, t.link_set).from_select(["digest", "urls"], rows)
+    names = ["digest", "urls"]
+    return insert_ignore(connection, t.link_set).from_select(names, given_for(t.link_set, names))
 
 
 def _dotting(_: Connection) -> Any:

@@ -24,6 +24,8 @@ from sqlalchemy import (
     column,
     literal,
     literal_column,
+    select,
+    true,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -393,6 +395,13 @@ def given_rows(columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
     typed = ", ".join(f"{name} {_MOMENT.get(kind.compile(), kind.compile())}" for name, kind in columns.items())
     rows = _Given(Given("given", Text()), literal_column(picked), literal_column(typed))
     return rows.table_valued(*(column(name, kind) for name, kind in columns.items()), name="given")
+
+
+def given_for(table: FromClause, names: Sequence[str]) -> Select[Any]:
+    """Given rows as what an INSERT into these columns of the table takes its values from."""
+    given = given_rows({name: table.c[name].type for name in names})
+    # without a WHERE SQLite reads the ON of ON CONFLICT as a join's
+    return select(*(given.c[name] for name in names)).where(true())
 
 
 def as_given(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -18,7 +18,7 @@ from nurture.delivery.conversation import Conversation
 from nurture.delivery.replies import Reply
 from nurture.delivery.servers import ServerUnavailable
 from nurture.domain.message import MessageStatus, ReplyClass
-from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
+from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
 from nurture.store.outbox import Dotted, Outcome
 from tests.engine.world import HEAD, MONDAY, World, add_leads, in_a_loop, make_root, open_world, steps
@@ -96,19 +96,23 @@ def fail_commits(world: World, monkeypatch: pytest.MonkeyPatch, *, of: str, time
     monkeypatch.setattr(world.database, "transaction", failing)
 
 
+def commits_of(world: World, record: Record) -> GroupCommit:
+    return GroupCommit(
+        database=world.database,
+        owner="me",
+        clock=world.clock,
+        reply_patience=timedelta(minutes=2),
+        record=record,
+        recorded=lambda _outcomes, _written: None,
+    )
+
+
 def test_a_mistake_while_committing_leaves_nobody_waiting_for_ever(world: World) -> None:
     def trip(_connection: Connection, _outcomes: list[Outcome], _now: object) -> list[Outcome]:
         raise RuntimeError("a mistake of ours")
 
     async def story() -> None:
-        commits = GroupCommit(
-            database=world.database,
-            owner="me",
-            clock=world.clock,
-            reply_patience=timedelta(minutes=2),
-            record=trip,
-            recorded=lambda _outcomes, _written: None,
-        )
+        commits = commits_of(world, trip)
         commits.outcome(Outcome(message_row=1, epoch=1, status=MessageStatus.SENT))
         mark = Dotted(message_row=2, epoch=1, subject="s", link_set=None, links=())
         with pytest.raises(CommitUnknown):
@@ -130,14 +134,7 @@ def test_marks_that_come_together_share_a_commit_and_take_outcomes_along(
     monkeypatch.setattr(GroupCommit, "_transact", transact)
 
     async def story() -> None:
-        commits = GroupCommit(
-            database=world.database,
-            owner="me",
-            clock=world.clock,
-            reply_patience=timedelta(minutes=2),
-            record=lambda _connection, outcomes, _now: outcomes,
-            recorded=lambda _outcomes, _written: None,
-        )
+        commits = commits_of(world, lambda _connection, outcomes, _now: outcomes)
 
         async def mark(row: int) -> None:
             for _ in range(row % 3):  # some rounds of the loop later than the first
