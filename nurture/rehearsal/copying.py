@@ -11,15 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import ColumnElement, Connection, Select, Table, insert, literal, or_, select
 
 from nurture.domain.problem import Problem
 from nurture.settings import Settings, database_url
 from nurture.store import tables as t
 from nurture.store.database import Database, check_reachable
-from nurture.store.migrate import migration_config
+from nurture.store.migrate import newest_version, version_of
 
 PORTION = 2_000
 Told = Callable[[int], None]
@@ -59,10 +57,10 @@ def _is_there(database: Database) -> bool:
             return False
     check_reachable(database)
     with snapshot(database) as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-    if revision is None:
+        version = version_of(connection)
+    if version is None:
         return False
-    if revision != ScriptDirectory.from_config(migration_config()).get_current_head():
+    if version != newest_version():
         raise Problem("the database is of another release of nurture: run `nurture db upgrade` first")
     return True
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlmodel import SQLModel
 
 from nurture.store.database import Database
-from nurture.store.migrate import upgrade
+from nurture.store.migrate import MIGRATIONS, newest_version, upgrade
 from tests.migrated import clear
 
 
@@ -54,3 +57,17 @@ def test_upgrading_twice_changes_nothing_and_two_at_once_do_not_collide(empty: D
         thread.join()
     upgrade(empty)
     assert failures == []
+
+
+def test_the_newest_version_is_the_head_of_the_migrations() -> None:
+    assert newest_version() == ScriptDirectory(str(MIGRATIONS)).get_current_head()
+
+
+def test_who_finds_the_schema_current_imports_no_migrations(tmp_path: Path) -> None:
+    upgrade(Database("sqlite:///new.db", root=tmp_path))
+    program = (
+        "import sys, nurture.cli.main; from nurture.store.database import Database;"
+        "from nurture.store.migrate import upgrade; upgrade(Database('sqlite:///new.db'));"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], cwd=tmp_path).returncode == 0
