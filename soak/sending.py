@@ -29,6 +29,7 @@ from bench.databases import a_database
 from bench.machine import kibibytes
 from bench.next_hop import smtp_sink
 from bench.sending_workspace import SQLITE, Chain, make_workspace, queue_letters
+from nurture.bootstrap import system_clock
 from nurture.logs import prepare_logging
 from nurture.store import tables as t
 from nurture.store.database import Database
@@ -114,16 +115,23 @@ class Queue:
             "to_address": t.lead.c.email,
             "status": literal("queued"),
         }
-        kept = ("kind", "cadence", "version", "step", "visit", "recipient_domain", "sender", "payload", "created_at")
-        fresh = {"attempt": literal(0), "lease_epoch": literal(0)}
+        kept = ("kind", "cadence", "version", "step", "visit", "recipient_domain", "sender", "payload")
+        fresh = {
+            "attempt": literal(0),
+            "lease_epoch": literal(0),
+            "created_at": literal(system_clock(), t.message.c.created_at.type),
+        }
         columns = [t.message.c[name] for name in (*kept, "not_before")]
         values = select(*named.values(), *fresh.values(), *columns).select_from(t.lead)
         values = values.join(t.message, t.message.c.id == 1).where(t.lead.c.id.between(first, last))
         into = [*named, *fresh, *(each.name for each in columns)]
         connection.execute(insert(t.message).from_select(into, values))
         e = t.enrollment.c
+        theirs = e.lead_id.between(first, last)
+        # the sender locks them in this order too, so that neither waits for the other
+        connection.execute(select(e.id).where(theirs).order_by(e.id).with_for_update()).all()
         awaited = {"message_id": literal(self.put_in - first + 1) + e.lead_id, "due_at": None}
-        connection.execute(update(t.enrollment).where(e.lead_id.between(first, last)).values(awaited))
+        connection.execute(update(t.enrollment).where(theirs).values(awaited))
         self.put_in += last - first + 1
 
 
