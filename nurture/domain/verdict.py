@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from nurture.domain.event import Verdict
 
@@ -105,30 +106,56 @@ _APPLE_PREFETCH = "mozilla/5.0"
 _ORDINARY = re.compile(r"^(?:Mozilla/\d|Opera/\d|Microsoft Outlook|Outlook-|Thunderbird|AppleMail).*\(", re.IGNORECASE)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Agent:
+    """What a user agent tells of itself."""
+
+    named: bool
+    scanner: bool
+    image_proxy: bool
+    mail_program: bool
+    apple_prefetch: bool
+    ordinary: bool
+
+
+@lru_cache(maxsize=4096)
+def _agent(user_agent: str) -> _Agent:
+    """Most readers share a few hundred user agents, and searching one costs more than all else about a hit."""
+    agent = user_agent.strip()
+    return _Agent(
+        named=bool(agent),
+        scanner=_SCANNERS.search(agent) is not None,
+        image_proxy=_IMAGE_PROXIES.search(agent) is not None,
+        mail_program=_MAIL_PROGRAMS.search(agent) is not None,
+        apple_prefetch=agent.lower() == _APPLE_PREFETCH,
+        ordinary=_ORDINARY.match(user_agent) is not None,
+    )
+
+
 def judge(hit: HitFacts) -> Judgement:
     """The verdict on one hit by its own signs; the strongest sign is named. Opens alone decide nothing elsewhere,
     so an ordinary mail program's open counts as human, an image proxy's as probable.
     """
-    sign = _machine_sign(hit)
+    agent = _agent(hit.user_agent)
+    sign = _machine_sign(hit, agent)
     if sign is not None:
         return Judgement(verdict=Verdict.MACHINE, reason=sign)
-    if _IMAGE_PROXIES.search(hit.user_agent):
+    if agent.image_proxy:
         return Judgement(verdict=Verdict.PROBABLE, reason=Sign.IMAGE_PROXY)
-    if not _ORDINARY.match(hit.user_agent):
+    if not agent.ordinary:
         return Judgement(verdict=Verdict.PROBABLE, reason=Sign.UNKNOWN_AGENT)
     return Judgement(verdict=Verdict.HUMAN, reason=Sign.BROWSER)
 
 
-def _machine_sign(hit: HitFacts) -> Sign | None:
-    agent = hit.user_agent.strip()
-    reader = hit.kind is HitKind.OPEN and (_IMAGE_PROXIES.search(agent) or _MAIL_PROGRAMS.search(agent))
+def _machine_sign(hit: HitFacts, agent: _Agent) -> Sign | None:
+    reader = hit.kind is HitKind.OPEN and (agent.image_proxy or agent.mail_program)
     found = (
         (hit.honeypot, Sign.HONEYPOT),
         (hit.method == "HEAD", Sign.HEAD),
         (hit.prefetch, Sign.PREFETCH),
-        (not agent, Sign.NO_USER_AGENT),
-        (not reader and (hit.crawler or _SCANNERS.search(agent) is not None), Sign.SCANNER),
-        (hit.kind is HitKind.OPEN and agent.lower() == _APPLE_PREFETCH, Sign.APPLE_PREFETCH),
+        (not agent.named, Sign.NO_USER_AGENT),
+        (not reader and (hit.crawler or agent.scanner), Sign.SCANNER),
+        (hit.kind is HitKind.OPEN and agent.apple_prefetch, Sign.APPLE_PREFETCH),
         (hit.since_accepted is not None and hit.since_accepted < TOO_SOON, Sign.TOO_SOON),
     )
     return next((sign for present, sign in found if present), None)

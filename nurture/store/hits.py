@@ -29,7 +29,7 @@ from nurture.domain.verdict import (
 )
 from nurture.store import tables as t
 from nurture.store.bulk import insert_many
-from nurture.store.database import insert_ignore
+from nurture.store.database import insert_ignore, one_of
 from nurture.store.events import NewEvent, take_back
 from nurture.store.prepared import Prepared
 from nurture.store.spellings import as_given, given_for
@@ -177,11 +177,11 @@ def _messages(connection: Connection, ids: set[int]) -> dict[int, Any]:
     statement = select(*about, m.status, m.sent_at, m.dotted_at, m.link_set)
     if not ids:
         return {}
-    settled = statement.where(m.id.in_(ids), m.status != MessageStatus.SENDING.value).order_by(m.id)
+    settled = statement.where(one_of(m.id, sorted(ids)), m.status != MessageStatus.SENDING.value).order_by(m.id)
     found = {row.id: row for row in connection.execute(settled.with_for_update(key_share=True))}
     rest = ids - found.keys()
     if rest:
-        found.update({row.id: row for row in connection.execute(statement.where(m.id.in_(rest)))})
+        found.update({row.id: row for row in connection.execute(statement.where(one_of(m.id, sorted(rest))))})
     return found
 
 
@@ -318,7 +318,7 @@ def _recent_hits(connection: Connection, message_ids: Sequence[int], *, since: d
         return ()
     statement = (
         select(h.id, h.message_id, h.at, h.route, h.link_index, h.user_agent, h.network_address, h.event_id)
-        .where(h.message_id.in_(message_ids), h.at >= since)
+        .where(one_of(h.message_id, message_ids), h.at >= since)
         .order_by(h.at.desc(), h.id.desc())
         .limit(NEIGHBOURS_AT_MOST)
     )

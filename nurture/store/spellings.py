@@ -406,4 +406,8 @@ def given_for(table: FromClause, names: Sequence[str]) -> Select[Any]:
 
 def as_given(rows: Sequence[Mapping[str, Any]]) -> str:
     """The value of `given`; times in UTC, as both databases read them."""
-    return json.dumps(rows, default=lambda moment: f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}")
+    return json.dumps(rows, default=_moment_as_given)
+
+
+def _moment_as_given(moment: datetime) -> str:
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
