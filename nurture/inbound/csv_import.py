@@ -155,6 +155,7 @@ class _Run:
                 self.report.rows += 1
                 reject(record, reason, row.detail)
         self._count(taken, saved, known)
+        gc.collect()  # see _calm_collector
 
     def _waiting(self, known: KnownLeads, rows: Iterable[LeadRow]) -> set[str]:
         leads = [row.lead for row in rows if row.lead is not None]
@@ -262,15 +263,17 @@ def _new_proofs(
 def _calm_collector() -> Iterator[None]:
     """Python's collector looks through all objects again and again while a batch is built, none of which is garbage.
 
-    That costs a fifth of an import; what was there before is left out of its sight meanwhile.
+    That costs a fifth of an import; so it rests until a batch is done, and what was there before is out of its sight.
+    It may not rest for longer: a batch leaves few objects behind, so it would not come by itself, but long texts.
     """
-    before = gc.get_threshold()
+    was_on = gc.isenabled()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
+    gc.disable()
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        if was_on:
+            gc.enable()
         gc.unfreeze()
 
 
