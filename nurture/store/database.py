@@ -130,7 +130,7 @@ def _sqlite_engine(url: str, root: Path | None) -> Engine:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.execute("PRAGMA temp_store=MEMORY")
-        cursor.execute("PRAGMA cache_size=-16000")
+        cursor.execute("PRAGMA cache_size=-2000")  # of each connection; behind it the kernel keeps the file
         cursor.close()
         connection.create_function("nurture_fold", 1, _fold_or_null, deterministic=True)
         connection.create_function("nurture_matches", 2, _matches_or_null, deterministic=True)
