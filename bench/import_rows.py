@@ -1,7 +1,7 @@
 """Importing leads against its limit: Python's `csv` reader alone with the same validation, in the same run.
 
-Each size runs in a process of its own, so that the peak of its memory is its own, which must not grow with the rows.
-The plain loop runs before the import and after it, and the mean of both is the limit.
+Each import runs in a process of its own, so that the peak of its memory is its own, which must not grow with the rows.
+The plain loop runs in others, before the import and after it, and the mean of both is the limit.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from bench.machine import kibibytes
 from bench.rows import Row, at_most, options_of, tell
@@ -81,47 +82,54 @@ def plain_loop(path: Path) -> float:
     return time.perf_counter() - begun
 
 
-def measure(rows: int) -> dict[str, float]:
-    """In this process: the import into a fresh SQLite file, and the plain loop over the same list."""
+def whole_import(path: Path) -> dict[str, float]:
+    """Of this list into a fresh SQLite file: its rows, seconds, and the peak of this process's memory in MB."""
     from sqlmodel import SQLModel
 
     from nurture.inbound.csv_import import ImportRequest, import_leads
     from nurture.store import tables as _tables  # noqa: F401  registers the tables
     from nurture.store.database import Database
 
-    with tempfile.TemporaryDirectory() as folder:
+    database = Database("sqlite:///bench.db", root=path.parent)
+    SQLModel.metadata.create_all(database.engine)
+    begun = time.perf_counter()
+    report = import_leads(database, ImportRequest(path=path, source="bench"), now=NOW)
+    took = time.perf_counter() - begun
+    database.close()
+    return {"rows": report.rows, "took": took, "peak_mb": kibibytes("self", "VmHWM") * 1024 / 1e6}
+
+
+def apart(option: str, path: Path) -> Any:
+    """What this file prints with this option, in a process of its own."""
+    command = [sys.executable, "-m", "bench.import_rows", option, str(path)]
+    child = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(child.stdout)
+
+
+def measure(rows: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder:
         path = Path(folder) / "list.csv"
         write_list(path, rows)
-        database = Database("sqlite:///bench.db", root=Path(folder))
-        SQLModel.metadata.create_all(database.engine)
-        before = plain_loop(path)
-        begun = time.perf_counter()
-        report = import_leads(database, ImportRequest(path=path, source="bench"), now=NOW)
-        took = time.perf_counter() - begun
-        after = plain_loop(path)
-        database.close()
-    plain = (before + after) / 2
-    assert report.rows == rows
-    return {"rows": rows, "plain": plain, "took": took, "peak_mb": kibibytes("self", "VmHWM") * 1024 / 1e6}
-
-
-def apart(rows: int) -> dict[str, float]:
-    """As `measure`, in a process of its own."""
-    command = [sys.executable, "-m", "bench.import_rows", "--one", str(rows)]
-    child = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    found: dict[str, float] = json.loads(child.stdout)
-    return found
+        before = apart("--plain", path)
+        imported: dict[str, float] = apart("--one", path)
+        after = apart("--plain", path)
+    assert imported["rows"] == rows
+    return {**imported, "plain": (before + after) / 2}
 
 
 def main() -> None:
     parser = options_of(__doc__, "bench.import_rows")
     parser.add_argument("sizes", nargs="*", type=int, default=[100_000, 1_000_000], help="rows (default: 100 k, 1 M)")
-    parser.add_argument("--one", type=int, metavar="ROWS", help="measure this size in this process, and print JSON")
+    parser.add_argument("--one", type=Path, metavar="LIST", help="import this list in this process; prints JSON")
+    parser.add_argument("--plain", type=Path, metavar="LIST", help="the plain loop over this list; prints seconds")
     options = parser.parse_args()
     if options.one is not None:
-        print(json.dumps(measure(options.one)))
+        print(json.dumps(whole_import(options.one)))
         return
-    found = [apart(rows) for rows in sorted(options.sizes)]
+    if options.plain is not None:
+        print(plain_loop(options.plain))
+        return
+    found = [measure(rows) for rows in sorted(options.sizes)]
     rows = [
         Row(
             work=f"importing {each['rows']:,} rows",
