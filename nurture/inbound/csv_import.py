@@ -33,6 +33,9 @@ from nurture.store.leads import KnownLeads, LeadInput, SavedLead, known_leads, r
 from nurture.store.suppressions import has_erased, suppress_all, suppressed_among
 
 BATCH = 2_000
+"""Rows that are taken in together."""
+CHANGED_AT_ONCE = 500
+"""Rows of leads that are known; each of them takes several times the memory, all that is on file of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +133,7 @@ class _Run:
         self._take(records, reject, put_off=True)
 
     def take_later(self, reject: _Reject) -> None:
-        for records in self._scratch.later(BATCH):
+        for records in self._scratch.later(CHANGED_AT_ONCE):
             self._take(records, reject, put_off=False)
 
     def _take(self, records: Sequence[Record], reject: _Reject, *, put_off: bool) -> None:
