@@ -35,7 +35,7 @@ from nurture.store.suppressions import has_erased, suppress_all, suppressed_amon
 BATCH = 2_000
 """Rows that are taken in together."""
 CHANGED_AT_ONCE = 500
-"""Rows of leads that are known; each of them takes several times the memory, all that is on file of it."""
+"""Rows of leads that are known; each brings along all that is on file of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
