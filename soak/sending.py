@@ -1,9 +1,11 @@
 """Sends at full rate for a long time, and looks whether anything grows: `make soak-send`.
 
 A process of its own sends into Postfix's smtp-sink (Debian: postfix) what this one keeps in the queue: letter after
-letter to the same leads, each a new message. Every ten seconds its memory, threads and open files are looked at, the
-size of the database's write-ahead log, and how many messages went. At the end the last quarter of the time is held
-against the second. Exit code 1 where they are not alike, or where a message ended in another way than sent.
+letter to the same leads, each a new message. With `--waited 120` each comes with an age of 120 seconds: one that waited
+for over a minute goes a longer way, for its lead's exits are asked once more. Every ten seconds the sender's memory,
+threads and open files are looked at, the size of the database's write-ahead log, and how many messages went. At the end
+the last quarter of the time is held against the second. Exit code 1 where they are not alike, or where a message ended
+in another way than sent.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +90,10 @@ def judge(samples: Sequence[Sample]) -> list[str]:
 class Queue:
     """Keeps messages waiting; knows how many it put in."""
 
-    def __init__(self, database: Database, *, leads: int) -> None:
+    def __init__(self, database: Database, *, leads: int, waited: timedelta = timedelta()) -> None:
         self._database = database
         self._leads = leads
+        self._waited = waited
         self._at_once = min(AT_ONCE_AT_MOST, max(leads // 4, 1))
         self.put_in = leads
 
@@ -119,7 +123,7 @@ class Queue:
         fresh = {
             "attempt": literal(0),
             "lease_epoch": literal(0),
-            "created_at": literal(system_clock(), t.message.c.created_at.type),
+            "created_at": literal(system_clock() - self._waited, t.message.c.created_at.type),
         }
         columns = [t.message.c[name] for name in (*kept, "not_before")]
         values = select(*named.values(), *fresh.values(), *columns).select_from(t.lead)
@@ -195,7 +199,9 @@ def watch(
     return samples
 
 
-def soak(*, seconds: float, every: float, leads: int, connections: int, postgresql: bool) -> list[str]:
+def soak(
+    *, seconds: float, every: float, leads: int, connections: int, postgresql: bool, waited: timedelta = timedelta()
+) -> list[str]:
     """What was wrong."""
     with (
         tempfile.TemporaryDirectory(prefix="nurture-soak-") as folder,
@@ -206,7 +212,7 @@ def soak(*, seconds: float, every: float, leads: int, connections: int, postgres
         root = make_workspace(Path(folder) / "workspace", port=port, connections=connections, url=url)
         queue_letters(root, leads)
         database = Database(url, root=root)
-        queue = Queue(database, leads=leads)
+        queue = Queue(database, leads=leads, waited=waited)
         process = subprocess.Popen(
             [sys.executable, "-m", "soak.sending", "--one", str(root)], cwd=ROOT, stdout=subprocess.PIPE
         )
@@ -238,6 +244,7 @@ def main() -> None:
     parser.add_argument("--every", type=float, default=10, help="seconds between two looks")
     parser.add_argument("--leads", type=int, default=20_000, help="as many messages wait in the queue")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--waited", type=float, default=0, metavar="SECONDS", help="the age that letters come with")
     parser.add_argument("--postgresql", action="store_true", help="instead of SQLite")
     parser.add_argument("--one", type=Path, metavar="ROOT", help="be the sender of this workspace, until SIGTERM")
     given = parser.parse_args()
@@ -251,6 +258,7 @@ def main() -> None:
         leads=given.leads,
         connections=given.connections,
         postgresql=given.postgresql,
+        waited=timedelta(seconds=given.waited),
     )
     print(*found or ["nothing grew, nothing slowed down"], sep="\n")
     sys.exit(1 if found else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import Connection
@@ -93,8 +93,9 @@ class Gathering:
         self._backlogs = backlogs(connection)
         self._exits = forced_exits(connection, rows, now=self.now)
         self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
-        longest = max((cap.within for cap in self.rules.caps), default=timedelta(0))
-        self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest)
+        if self.rules.caps:  # without a cap nobody asks, and each lead's whole past would be read for nothing
+            longest = max(cap.within for cap in self.rules.caps)
+            self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest)
         won = [row for row in rows if _account(self.walkers[row.id]).won == "exit"]
         for enrollment_id in account_exits(connection, won):
             self._exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)

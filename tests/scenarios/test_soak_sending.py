@@ -17,11 +17,13 @@ FLAT = Sample(rate=5_000, memory=90, files=40, threads=6, log=4)
 WORSE = {"rate": 4_000.0, "memory": 100.0, "files": 50, "threads": 7, "log": 9.0}
 
 
+@pytest.mark.parametrize("waited", ["0", "120"])
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_letters_go_out_and_the_queue_is_filled_again(database: str) -> None:
+def test_letters_go_out_and_the_queue_is_filled_again(database: str, waited: str) -> None:
     if found("smtp-sink") is None:
         pytest.skip("Postfix is not installed: apt-get install postfix")
-    given = ["--minutes", "0.06", "--every", "0.2", "--leads", "8"] + ["--postgresql"] * (database == "postgresql")
+    given = ["--minutes", "0.06", "--every", "0.2", "--leads", "8", "--waited", waited]
+    given += ["--postgresql"] * (database == "postgresql")
     command = [sys.executable, "-m", "soak.sending", *given]
     done = subprocess.run(command, cwd=DATA.parent.parent, capture_output=True, text=True, timeout=300, check=False)
     told = re.search(r"soak: ([\d,]+) sent in 0\.1 minutes", done.stdout)
