@@ -192,7 +192,7 @@ class Chain:
 
     def letters(self, count: int) -> Sequence[bytes]:
         """The first letters of the queue as they would go over the wire; nothing is claimed."""
-        writer = self.stages.deliverer._letters
+        writer = self.stages.deliverer.equipment.letters
         with self.database.reading() as connection:
             rows = due_messages(connection, now=self.installation.clock(), limit=count)
             writer.prepare(connection, rows)

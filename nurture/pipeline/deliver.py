@@ -3,7 +3,7 @@
 As long as the database keeps what it committed, the end of a message is written again only after the next hop refused
 that attempt, or because a person said so. The order of commits, for each attempt:
 
-    1  commit the claim: attempt, owner, lease epoch, Message-ID     (`_claim`; the intent itself is `advance`'s commit)
+    1  commit the claim: attempt, owner, lease epoch, Message-ID     (`claim_messages`; the intent is `advance`'s)
     2  speak SMTP up to the body, without the final dot              (`Conversation.offer`)
     3  commit `dotted`, guarded by owner and epoch, after looking
        again at suppression, consent and the enrollment              (`GroupCommit.dotted` -> `mark_dotted`)
@@ -19,10 +19,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -31,31 +31,26 @@ from sqlalchemy.exc import SQLAlchemyError
 from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
 from nurture.delivery.servers import Server, ServerUnavailable
-from nurture.domain.clearance import Go, Never, NotNow, clear
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
-from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision, moved_along, why_never
+from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
+from nurture.pipeline.claiming import claim_messages
 from nurture.pipeline.counters import Counters
-from nurture.pipeline.domains import Domains, held_by
+from nurture.pipeline.domains import Domains
 from nurture.pipeline.endings import Endings, bounced_of, told_of
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
 from nurture.pipeline.outgoing import Outgoing, RenderFailed
 from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
-from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.decisions import record_decisions
 from nurture.store.outbox import (
     Dotted,
     Lease,
     Outcome,
-    claim,
-    due_messages,
     end_leases,
-    give_up,
     owners_sending,
-    postpone,
     record_outcomes,
     renew,
-    tell_blocks,
 )
 from nurture.store.presence import Presence, absent
 
@@ -93,9 +88,8 @@ class Deliverer:
         counters: Counters | None = None,
     ) -> None:
         self._database = database
-        self._letters = equipment.letters
-        self._rules, self._limits = equipment.rules, equipment.limits
-        self._servers = equipment.servers
+        self.equipment = equipment
+        """What it sends with; `use` changes it."""
         self._next: Equipment | None = None
         self._clock = clock
         self.owner = owner
@@ -122,7 +116,7 @@ class Deliverer:
         self._next = equipment
 
     async def close(self) -> None:
-        for server in self._servers.values():
+        for server in self.equipment.servers.values():
             await server.close()
         await asyncio.to_thread(self._write_counts)
         await asyncio.to_thread(self._presence.end)
@@ -149,16 +143,14 @@ class Deliverer:
         equipment, self._next = self._next, None
         if equipment is None:
             return
-        kept = {name: self._servers.get(name) for name in equipment.servers}
-        before = dict(self._servers)
-        self._letters = equipment.letters
-        self._rules, self._limits = equipment.rules, equipment.limits
-        self._servers = {
-            name: old if (old := kept[name]) is not None and old.address == new.address else new
+        before = self.equipment.servers
+        servers = {
+            name: old if (old := before.get(name)) is not None and old.address == new.address else new
             for name, new in equipment.servers.items()
         }
+        self.equipment = replace(equipment, servers=servers)
         for server in before.values():
-            if server not in self._servers.values():
+            if server not in servers.values():
                 await server.close()
 
     # --- 1: claiming
@@ -168,95 +160,21 @@ class Deliverer:
         while not self._draining and self._next is None and self.may_claim():
             now = self._clock()
             with self._database.transaction() as connection:
-                busy = self._limits.under_way(connection)
-                full = self._limits.full(busy)
-                closed = self._domains.look(connection, now)
-                rows = due_messages(
+                claim = claim_messages(
                     connection,
-                    now=self._due_by or now,
+                    self.equipment,
+                    self._domains,
+                    Lease(owner=self.owner, until=now + LEASE),
+                    now=now,
+                    due_by=self._due_by,
                     limit=CLAIM_AHEAD,
-                    besides=full,
-                    closed=closed,
-                    is_scarce=self._limits.may_bind,
                 )
-                if not rows:
-                    return []
-                claimed = self._take(connection, rows, busy, now)
-            if claimed:
-                self._held.update({each.row.id: each for each in claimed})
-                return claimed
+            self._count(claim.given_up)
+            if claim.claimed:
+                self._held.update({each.row.id: each for each in claim.claimed})
+            if claim.claimed or not claim.looked_at:
+                return claim.claimed
         return []
-
-    def _take(self, connection: Connection, rows: Sequence[Any], busy: Counter[str], now: datetime) -> list[Claimed]:
-        self._letters.prepare(connection, rows)
-        waiting = self._letters.waiting(connection, rows, self._rules, now)
-        going: dict[int, Any] = {}
-        moments: dict[int, tuple[datetime, datetime | None]] = {}
-        blocks: dict[int, str | None] = {}
-        over: dict[tuple[MessageStatus, str], list[int]] = defaultdict(list)
-        decisions: list[NewDecision] = []
-        for row in rows:
-            match clear(waiting[row.id], now):
-                case Go():
-                    going[row.id] = row
-                    if row.blocked_by is not None:
-                        blocks[row.id] = None
-                case NotNow(until=until, code=code):
-                    moments[row.id] = (until, moved_along(row, until, code, now))
-                    if row.blocked_by != code.value:  # told once, not at every look
-                        blocks[row.id] = code.value
-                        decisions += decision(row, code, now, {"until": until.isoformat()})
-                case Never(code=code, why=why) as never:
-                    over[(never.status, why)].append(row.id)
-                    decisions += decision(row, code, now, why_never(why, waiting[row.id].expires_at, code))
-        gate = self._domains.gate(list(going.values()), now)
-        for row_id, pause in gate.barred.items():
-            row = going.pop(row_id)
-            moments[row_id] = held_by(pause, row, waiting[row_id].expires_at)
-            if row.blocked_by != Reason.PAUSED.value:
-                blocks[row_id] = Reason.PAUSED.value
-                decisions += decision(row, Reason.PAUSED, now, {"why": str(pause), "until": pause.until.isoformat()})
-        for row_id in gate.left:
-            going.pop(row_id)
-        permits = self._limits.admit(
-            connection,
-            list(going.values()),
-            busy=busy,
-            server_of=self._letters.server_of,
-            now=now,
-            patiently=self._due_by is not None,
-        )
-        for row_id, (until, limit) in permits.barred.items():
-            row = going.pop(row_id)
-            moments[row_id] = (until, moved_along(row, until, Reason.LIMITED, now))
-            if row.blocked_by != Reason.LIMITED.value:
-                blocks[row_id] = Reason.LIMITED.value
-                decisions += decision(row, Reason.LIMITED, now, {"limit": limit, "until": until.isoformat()})
-        for row_id in permits.left:
-            going.pop(row_id)
-        for (status, why), ids in over.items():
-            give_up(connection, ids, status, why=why, now=now)
-            self._count({status.value: len(ids)})
-        postpone(connection, moments)
-        tell_blocks(connection, blocks)
-        record_decisions(connection, decisions)
-        materials = self._letters.gather(connection, list(going.values()))
-        headers = {row_id: row.message_id or self._letters.message_id(row) for row_id, row in going.items()}
-        taken = set(claim(connection, headers, Lease(owner=self.owner, until=now + LEASE)))
-        return [
-            Claimed(
-                row=going[row_id],
-                epoch=going[row_id].lease_epoch + 1,
-                header=headers[row_id],
-                server=self._letters.server_of(going[row_id]),
-                material=materials[row_id],
-                expires_at=waiting[row_id].expires_at,
-                starts_at=permits.starts.get(row_id),
-                is_trying=row_id in gate.trying,
-            )
-            for row_id in going
-            if row_id in taken
-        ]
 
     def _end_leases(self) -> None:
         """What a dead owner left: try again what was not dotted, list the rest as unknown."""
@@ -281,10 +199,9 @@ class Deliverer:
             recorded=self._recorded,
             counters=self._counters,
         )
-        queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in self._servers}
-        workers = [
-            task for name, server in self._servers.items() for task in self._staff(server, queues[name], commits)
-        ]
+        servers = self.equipment.servers
+        queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in servers}
+        workers = [task for name, server in servers.items() for task in self._staff(server, queues[name], commits)]
         beside = [asyncio.create_task(self._renew())]
         if not self._sole_worker:
             beside.append(asyncio.create_task(self._take_up_what_others_left()))
@@ -395,7 +312,7 @@ class Deliverer:
     def _written(self, claimed: Claimed) -> Outgoing | Outcome:
         """The letter, or how the attempt ends without one."""
         try:
-            return self._letters.write(claimed.row, claimed.header, claimed.material)
+            return self.equipment.letters.write(claimed.row, claimed.header, claimed.material)
         except RenderFailed as error:
             return self._endings.unwritten(claimed, str(error))
         except Exception as error:  # noqa: BLE001  logged there

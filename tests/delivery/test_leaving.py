@@ -89,7 +89,7 @@ def live(world: World, moody: Moody, *, days: int = 2) -> list[str]:
         port = listening.sockets[0].getsockname()[1]
         address = ServerAddress(name="primary", host="127.0.0.1", port=port, security="none", connections=1)
         server = Server(address, patience=HASTY)
-        world.stages.deliverer._servers = {"primary": server}
+        world.send_over(server)
         for _ in range(days):
             await world.stages.once()
             states.append(" ".join(row.status for row in world.rows(t.message, "status")))

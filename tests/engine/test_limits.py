@@ -80,6 +80,17 @@ def test_a_senders_day_ends_at_midnight_and_what_waits_is_told_why(begin: Begin)
     assert set(world.decisions()) == {"enrolled", "queued", "limited", "sent", "completed"}
 
 
+def test_a_limit_that_lasts_for_days_is_told_once_of_each_message(begin: Begin) -> None:
+    world = begin("mail:a", config=BEN + "daily = 1\n", leads=4)
+    world.once()
+    for _ in range(4):
+        world.advance(days=1)
+    assert len(world.hop.kept) == 4
+    limited = Counter(row.lead_id for row in world.rows(t.decision, "lead_id", "code") if row.code == "limited")
+    assert sorted(limited.values()) == [1, 1, 1]
+    assert {row.blocked_by for row in world.rows(t.enrollment, "blocked_by")} == {None}
+
+
 def test_a_warm_up_grows_with_every_day_since_the_first_mail(begin: Begin) -> None:
     world = begin("mail:a", config=BEN + "daily = 9\nwarm_up = {start = 2, growth = 2}\n", leads=40)
     world.clock.move_to(MONDAY.replace(hour=0) + timedelta(days=1))

@@ -76,7 +76,7 @@ def test_an_answer_to_the_end_that_is_no_verdict_leaves_it_unknown(world: World,
 
     async def story() -> None:
         async with odd_server(after_the_dot(answer, dots)) as server:
-            world.stages.deliverer._servers = {"primary": server}
+            world.send_over(server)
             for _ in range(3):
                 await world.stages.once()
                 world.clock.advance(timedelta(hours=5))
@@ -100,8 +100,7 @@ def test_a_server_that_speaks_before_the_end_gets_no_end(world: World) -> None:
 
     async def story() -> None:
         async with odd_server(talk) as server:
-            deliverer = world.stages.deliverer
-            deliverer._servers = {"primary": server}
+            world.send_over(server)
             world.stages.enroll()
             world.stages.advance()
             report = await world.stages.deliver()

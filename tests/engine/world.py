@@ -18,7 +18,7 @@ from nurture.authoring.workspace import load_workspace
 from nurture.bootstrap import build_stages, open_installation
 from nurture.delivery.conversation import Conversation
 from nurture.delivery.replies import Reply
-from nurture.delivery.servers import ServerUnavailable
+from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.engines.stages import Stages
 from nurture.rehearsal.clock import VirtualClock
 from nurture.rehearsal.transport import InMemoryConversation, InMemoryServer
@@ -131,6 +131,11 @@ class World(Running):
         """Change cadence files and take them up, as the daemon does."""
         write_cadences(self.installation.root, cadences)
         self.stages.use(load_workspace(self.installation.root))
+
+    def send_over(self, server: Server) -> None:
+        """From now on, instead of what `[smtp.primary]` says."""
+        deliverer = self.stages.deliverer
+        deliverer.equipment = replace(deliverer.equipment, servers={"primary": server})
 
     def rows(self, table: Any, *columns: str) -> list[Any]:
         with self.database.reading() as connection:
