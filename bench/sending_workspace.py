@@ -22,7 +22,7 @@ from nurture.bootstrap import Installation, build_stages, open_installation
 from nurture.engines.stages import Stages
 from nurture.store import tables as t
 from nurture.store.database import Database
-from nurture.store.outbox import due_messages
+from nurture.store.due_mail import due_messages
 
 DKIM = ("none", "rsa-2048", "ed25519")
 CONFIG = """

@@ -63,6 +63,11 @@ class Connections:
         try:
             return await server.conversation()
         except ServerUnavailable as error:
-            self._down[name] = (now + SERVER_DOWN_RETRY, str(error))
-            self._warn(name, str(error))
+            self.leave_alone(server, str(error))
             raise
+
+    def leave_alone(self, server: Server, why: str) -> None:
+        """Nobody knocks for a while; those who speak with it go on."""
+        name = server.address.name
+        self._down[name] = (self._clock() + SERVER_DOWN_RETRY, why)
+        self._warn(name, why)

@@ -17,6 +17,8 @@ from nurture.pipeline.rules import Rules
 from nurture.store.decisions import NewDecision
 
 A_NIGHT = timedelta(hours=24)
+IN_LINE_AT_MOST = timedelta(minutes=1)
+"""Longer than that nobody goes by what was so at the claim: a window closes, a person pauses, sales takes over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +41,20 @@ class Claimed:
     server: str
     material: Material
     expires_at: datetime | None
+    claimed_at: datetime
     starts_at: datetime | None
     """The moment that a rate deals it; None: any."""
     is_trying: bool = False
     """It is among the few that try a domain to which mail waited."""
+
+    @property
+    def claim(self) -> tuple[int, int]:
+        """(message row, epoch): the same message claimed anew is another."""
+        return self.row.id, self.epoch
+
+
+Held = Mapping[tuple[int, int], Claimed]
+"""What this process has under way, by `Claimed.claim`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from nurture.pipeline.claimed import Claimed, Equipment, decision, moved_along, 
 from nurture.pipeline.domains import Domains, Gate, held_by
 from nurture.pipeline.permits import Permits
 from nurture.store.decisions import NewDecision, record_decisions
-from nurture.store.outbox import Lease, claim, due_messages, give_up, postpone, tell_blocks
+from nurture.store.due_mail import due_messages
+from nurture.store.outbox import Lease, claim, give_up, postpone, tell_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +44,10 @@ def claim_messages(
     now: datetime,
     due_by: datetime | None,
     limit: int,
+    busy_servers: Collection[str] = (),
 ) -> Claim:
     """Of at most `limit` messages those that may go now, claimed; with `due_by` what is due by then, whenever its rate
-    deals it. The transaction is the caller's.
+    deals it. Nothing for `busy_servers`. The transaction is the caller's.
     """
     letters, limits = equipment.letters, equipment.limits
     busy = limits.under_way(connection)
@@ -55,6 +57,7 @@ def claim_messages(
         limit=limit,
         besides=limits.full(busy),
         closed=domains.look(connection, now),
+        senders=letters.senders_besides(busy_servers) if busy_servers else None,
         is_scarce=limits.may_bind,
     )
     if not rows:
@@ -87,6 +90,7 @@ def claim_messages(
             server=letters.server_of(row),
             material=materials[row_id],
             expires_at=waiting[row_id].expires_at,
+            claimed_at=now,
             starts_at=permits.starts.get(row_id),
             is_trying=row_id in gate.trying,
         )

@@ -20,9 +20,10 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
@@ -33,7 +34,7 @@ from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, P
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
-from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
+from nurture.pipeline.claimed import IN_LINE_AT_MOST, Claimed, DeliverReport, Equipment, decision
 from nurture.pipeline.claiming import claim_messages
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains
@@ -63,6 +64,8 @@ CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
 WRITE_FOR_S = 0.005
 """How long letters are written before others have their turn."""
+MISSED = timedelta(seconds=1)
+"""A message that starts so much later than its rate said keeps no place any more."""
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 
@@ -95,7 +98,7 @@ class Deliverer:
         self.owner = owner
         self._sole_worker = sole_worker
         self._patience = patience or Patience()
-        self._held: dict[int, Claimed] = {}
+        self._held: dict[tuple[int, int], Claimed] = {}
         self._counts: Counter[str] = Counter()
         self._counters = counters or Counters()
         self._connections = Connections(clock=clock, warn=_warn_unavailable)
@@ -128,6 +131,7 @@ class Deliverer:
         """
         await self._take_up()
         self._counts = Counter()
+        self._domains.forget()
         self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
         self._due_by = due_by
         await asyncio.to_thread(self._presence.keep)
@@ -155,7 +159,7 @@ class Deliverer:
 
     # --- 1: claiming
 
-    def _claim(self) -> list[Claimed]:
+    def _claim(self, busy_servers: Collection[str] = ()) -> list[Claimed]:
         """Decide about due messages, and take those that may go, in one transaction."""
         while not self._draining and self._next is None and self.may_claim():
             now = self._clock()
@@ -168,10 +172,11 @@ class Deliverer:
                     now=now,
                     due_by=self._due_by,
                     limit=CLAIM_AHEAD,
+                    busy_servers=busy_servers,
                 )
             self._count(claim.given_up)
             if claim.claimed:
-                self._held.update({each.row.id: each for each in claim.claimed})
+                self._held.update({each.claim: each for each in claim.claimed})
             if claim.claimed or not claim.looked_at:
                 return claim.claimed
         return []
@@ -223,16 +228,16 @@ class Deliverer:
         while True:
             for claimed in batch:
                 queues[claimed.server].put_nowait(claimed)
-            while not self._draining and any(queue.qsize() > CLAIM_AHEAD // 2 for queue in queues.values()):
+            while not self._draining and len(_busy(queues)) == len(queues):
                 await asyncio.sleep(0.005)
-            batch = await asyncio.to_thread(self._claim)
+            batch = await asyncio.to_thread(self._claim, _busy(queues))
             if not batch and await _all_done(queues.values(), within=AGAIN_S):
                 return
 
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
-            rows = list(self._held)
+            rows = [message_row for message_row, _ in self._held]
             lease = Lease(owner=self.owner, until=self._clock() + LEASE)
             try:
                 await asyncio.to_thread(self._renew_rows, rows, lease)
@@ -300,11 +305,9 @@ class Deliverer:
             elif isinstance(written, Outcome):
                 outcome = written
             else:
-                if claimed.starts_at is not None:
-                    await server.rest((claimed.starts_at - self._clock()).total_seconds())
                 outcome = await self._contained(server, claimed, written, commits)
             if outcome is None:
-                self._held.pop(claimed.row.id, None)  # the claim is somebody else's now, or its lease will end
+                self._held.pop(claimed.claim, None)  # the claim is somebody else's now, or its lease will end
             else:
                 commits.outcome(outcome)
             done()
@@ -331,18 +334,38 @@ class Deliverer:
     async def _attempt(
         self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
     ) -> Outcome | None:
-        if claimed.expires_at is not None and claimed.expires_at <= self._clock():
-            return self._endings.deferred(claimed, "its time ended while it stood in line", until=self._clock())
-        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, self._clock())
+        now = self._clock()
+        if claimed.expires_at is not None and claimed.expires_at <= now:
+            return self._endings.deferred(claimed, "its time ended while it stood in line", until=now)
+        if now - max(claimed.claimed_at, claimed.starts_at or claimed.claimed_at) > IN_LINE_AT_MOST:
+            return self._endings.deferred(claimed, "it stood in line for too long", until=now)
+        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
         if pause is not None:
-            return self._endings.deferred(claimed, str(pause), until=self._clock())
+            return self._endings.deferred(claimed, str(pause), until=now)
+        if claimed.starts_at is not None:
+            await self._await_turn(server, claimed.row, claimed.starts_at)
         try:
             async with self._connections.conversation(server) as conversation:
-                return await self._speak(conversation, claimed, outgoing, commits)
+                is_new = not conversation.message_count
+                outcome = await self._speak(conversation, claimed, outgoing, commits)
+                if conversation.sent_away and is_new:  # not where it has had enough of one link
+                    self._connections.leave_alone(server, outcome.reply if outcome and outcome.reply else "421")
+                return outcome
         except ServerUnavailable as error:
             return self._endings.deferred(claimed, str(error), until=self._clock() + SERVER_DOWN_RETRY)
         except LinkLost as error:
             return self._endings.deferred(claimed, f"link lost before the end of the message: {error}")
+
+    async def _await_turn(self, server: Server, row: Any, starts_at: datetime) -> None:
+        """Until the moment that a rate dealt it; who missed theirs are dealt others, or they would all go at once."""
+        if self._clock() - starts_at > MISSED:
+            starts_at = await asyncio.to_thread(self._deal, row)
+        await server.rest((starts_at - self._clock()).total_seconds())
+
+    def _deal(self, row: Any) -> datetime:
+        letters, limits = self.equipment.letters, self.equipment.limits
+        with self._database.transaction() as connection:
+            return limits.deal(connection, row, letters.server_of, self._clock())
 
     async def _speak(
         self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
@@ -397,7 +420,7 @@ class Deliverer:
             self._domains.committed()
         self._count(Counter(outcome.status.value for outcome in written))
         for outcome in outcomes:
-            self._held.pop(outcome.message_row, None)
+            self._held.pop(outcome.claim, None)
 
     def _count(self, statuses: Mapping[str, int]) -> None:
         self._counts.update(statuses)
@@ -406,6 +429,11 @@ class Deliverer:
 
 def _warn_unavailable(server: str, error: str) -> None:
     log.warning("smtp_server_unavailable", server=server, error=error)
+
+
+def _busy(queues: Mapping[str, asyncio.Queue[Claimed | None]]) -> list[str]:
+    """The servers for which so much is claimed that no more shall be."""
+    return [name for name, queue in queues.items() if queue.qsize() > CLAIM_AHEAD // 2]
 
 
 async def _all_done(queues: Iterable[asyncio.Queue[Claimed | None]], *, within: float) -> bool:

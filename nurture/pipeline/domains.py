@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.domain_health import ANY_SENDER, JUDGED_BY, give_up_moved, is_ill, tried_at_once
 from nurture.domain.message import MessageStatus, ReplyCause, ReplyClass
-from nurture.pipeline.claimed import Claimed
+from nurture.pipeline.claimed import Claimed, Held
 from nurture.store.bounces import hold_suspects
 from nurture.store.domain_health import (
     DomainPause,
@@ -120,6 +120,10 @@ class Domains:
         pairs = ((row.recipient_domain, ANY_SENDER), (row.recipient_domain, row.sender))
         return [self._pauses[pair] for pair in pairs if pair in self._pauses]
 
+    def forget(self) -> None:
+        """What was never committed: at the beginning of a pass the tables alone say who is closed."""
+        self._refused_just_now.clear()
+
     # --- after it
 
     def note_block(self, row: Any, reply: str, now: datetime) -> None:
@@ -131,18 +135,18 @@ class Domains:
         self,
         connection: Connection,
         outcomes: Sequence[Outcome],
-        held: Mapping[int, Claimed],
+        held: Held,
         now: datetime,
         again: Callable[[Claimed], datetime],
     ) -> list[Outcome]:
         """What the outcomes are, given what else their domains answered. May be asked twice, until `committed`."""
         self._then, self._has_changed = [], False
-        answers = [(each, held[each.message_row]) for each in outcomes if each.is_answer and each.message_row in held]
-        judged = {each.message_row: each for each in outcomes}
+        answers = [(each, held[each.claim]) for each in outcomes if each.is_answer and each.claim in held]
+        judged = {each.claim: each for each in outcomes}
         for outcome, claimed in answers:
             if outcome.cause is ReplyCause.HOST_UNKNOWN:
-                judged[outcome.message_row] = self._missed(connection, outcome, claimed, now, again)
-        self._count(connection, [(judged[each.message_row], claimed) for each, claimed in answers], now)
+                judged[outcome.claim] = self._missed(connection, outcome, claimed, now, again)
+        self._count(connection, [(judged[each.claim], claimed) for each, claimed in answers], now)
         self._believe_accepted(connection, answers)
         for domain in sorted({claimed.row.recipient_domain for each, claimed in answers if _is_hard(each)}):
             self._judge_domain(connection, domain, judged, answers, now)
@@ -155,11 +159,11 @@ class Domains:
             self._begin(connection, domain, sender, reply, now)
         for each, claimed in answers:
             if (claimed.row.recipient_domain, claimed.row.sender) in blocked and each.cause is None and _is_block(each):
-                judged[each.message_row] = replace(each, not_before=now)  # the next look says until when
+                judged[each.claim] = replace(each, not_before=now)  # the next look says until when
         if self._has_changed:
             self._read(connection)
         self._then.append(lambda: self._forget_just_now(blocked))
-        return [judged[each.message_row] for each in outcomes]
+        return [judged[each.claim] for each in outcomes]
 
     def _forget_just_now(self, pairs: Iterable[tuple[str, str]]) -> None:
         for pair in pairs:
@@ -239,7 +243,7 @@ class Domains:
         self,
         connection: Connection,
         domain: str,
-        judged: dict[int, Outcome],
+        judged: dict[tuple[int, int], Outcome],
         answers: Sequence[tuple[Outcome, Claimed]],
         now: datetime,
     ) -> None:
@@ -254,7 +258,7 @@ class Domains:
             hold_suspects(connection, domain, since=now - JUDGED_BY, now=now)
         self._begin(connection, domain, ANY_SENDER, reply, now)
         for each in these:
-            judged[each.message_row] = replace(each, status=MessageStatus.DEFERRED, not_before=now)
+            judged[each.claim] = replace(each, status=MessageStatus.DEFERRED, not_before=now)
 
     # --- pauses
 

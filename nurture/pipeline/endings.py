@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from nurture.delivery.replies import Reply
 from nurture.domain.backoff import next_attempt
 from nurture.domain.message import MessageStatus, ReplyCause, ReplyClass
 from nurture.domain.reasons import Reason
-from nurture.pipeline.claimed import Claimed, decision
+from nurture.pipeline.claimed import Claimed, Held, decision
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains
 from nurture.store.decisions import NewDecision
@@ -50,9 +50,9 @@ class Endings:
     def deferred(
         self, claimed: Claimed, text: str, *, klass: ReplyClass = ReplyClass.SOFT, until: datetime | None = None
     ) -> Outcome:
-        """Tried again: from `until` on, or after a back-off."""
+        """Tried again: after a back-off, or from `until` on where no attempt came to be spoken."""
         outcome = _outcome(claimed, MessageStatus.DEFERRED, text, klass=klass)
-        return replace(outcome, not_before=until or self.again(claimed))
+        return replace(outcome, not_before=until or self.again(claimed), is_counted=until is None)
 
     def again(self, claimed: Claimed) -> datetime:
         """When the next attempt is."""
@@ -101,12 +101,12 @@ def _outcome(
     )
 
 
-def told_of(outcomes: Iterable[Outcome], held: Mapping[int, Claimed], now: datetime) -> list[NewDecision]:
+def told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewDecision]:
     """The decisions to record for outcomes that are written."""
     decisions: list[NewDecision] = []
     for outcome in outcomes:
-        claimed = held.get(outcome.message_row)
-        if claimed is None:
+        claimed = held.get(outcome.claim)
+        if claimed is None or _is_given_back(outcome, now):
             continue
         detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
         if outcome.status is MessageStatus.FAILED:
@@ -117,10 +117,15 @@ def told_of(outcomes: Iterable[Outcome], held: Mapping[int, Claimed], now: datet
     return decisions
 
 
-def bounced_of(outcomes: Iterable[Outcome], held: Mapping[int, Claimed]) -> list[tuple[Any, str, ReplyCause | None]]:
+def _is_given_back(outcome: Outcome, now: datetime) -> bool:
+    """Nothing happened: it is due as it was before."""
+    return not outcome.is_counted and outcome.not_before is not None and outcome.not_before <= now
+
+
+def bounced_of(outcomes: Iterable[Outcome], held: Held) -> list[tuple[Any, str, ReplyCause | None]]:
     """(message row, reply, what it was about) of those that bounced."""
     return [
-        (held[each.message_row].row, each.reply or "", each.cause)
+        (held[each.claim].row, each.reply or "", each.cause)
         for each in outcomes
-        if each.status is MessageStatus.BOUNCED and each.message_row in held
+        if each.status is MessageStatus.BOUNCED and each.claim in held
     ]

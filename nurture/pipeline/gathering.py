@@ -95,7 +95,7 @@ class Gathering:
         self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
         if self.rules.caps:  # without a cap nobody asks, and each lead's whole past would be read for nothing
             longest = max(cap.within for cap in self.rules.caps)
-            self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest)
+            self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest, now=self.now)
         won = [row for row in rows if _account(self.walkers[row.id]).won == "exit"]
         for enrollment_id in account_exits(connection, won):
             self._exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)

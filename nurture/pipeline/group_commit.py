@@ -143,7 +143,7 @@ class GroupCommit:
         self._failures = 0
         for mark, future in dots:
             if not future.done():
-                future.set_result(began if mark.message_row in allowed else None)
+                future.set_result(began if mark.claim in allowed else None)
 
     async def _repeat(self, outcomes: list[Outcome]) -> None:
         """The database is away: writing an outcome twice changes nothing, so what is undecided is simply repeated."""
@@ -159,9 +159,9 @@ class GroupCommit:
             except Exception:
                 log.exception("outcome_left_to_its_lease", message=outcome.message_row)
 
-    def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
+    def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[tuple[int, int]]:
         began, now = time.monotonic(), self._clock()
-        allowed, written = set[int](), list[Outcome]()
+        allowed, written = set[tuple[int, int]](), list[Outcome]()
         with self._database.transaction() as connection:
             if outcomes:
                 written = self._record(connection, outcomes, now)

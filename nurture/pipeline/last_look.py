@@ -104,7 +104,7 @@ class LastLook:
         late = {row.id: row.lead_id for row in rows if row.created_at <= place_gone and _takes_a_place(row)}
         if not late:
             return {}
-        sends = sends_besides(connection, late, since=now - max(cap.within for cap in caps))
+        sends = sends_besides(connection, late, since=now - max(cap.within for cap in caps), now=now)
         free: dict[int, datetime] = {}
         for message_id, lead_id in late.items():
             free[message_id], _ = caps_free_at(caps, sends[message_id], now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
@@ -167,6 +167,10 @@ class LetterWriter:
 
     def server_of(self, row: Any) -> str:
         return self._sender(row).server
+
+    def senders_besides(self, servers: Collection[str]) -> list[str]:
+        """The senders of config.toml whose mail goes over others than these."""
+        return [name for name, mailer in self._mailers.items() if mailer.server not in servers]
 
     def write(self, row: Any, header: str, material: Material) -> Outgoing:
         """The letter of this row. Raises RenderFailed."""

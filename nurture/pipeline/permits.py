@@ -174,6 +174,14 @@ class Limits:
                     free[key] = free_after(start, rate=self._rates[key])
         take_until(connection, taken)
 
+    def deal(self, connection: Connection, row: Any, server_of: Callable[[Any], str], now: datetime) -> datetime:
+        """Another moment for a message that missed its own."""
+        keys = self._rates_of(row, server_of)
+        free = lock_allowances(connection, keys)
+        start = max([now, *(moment for moment in free.values() if moment is not None)])
+        take_until(connection, {key: free_after(start, rate=self._rates[key]) for key in keys})
+        return start
+
     def _rates_of(self, row: Any, server_of: Callable[[Any], str]) -> list[str]:
         keys = (f"rate:server:{server_of(row)}", f"rate:domain:{row.recipient_domain}")
         return [key for key in keys if key in self._rates]

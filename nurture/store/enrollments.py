@@ -8,7 +8,20 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
@@ -215,18 +228,28 @@ def cancel_waiting(connection: Connection, ended: Sequence[tuple[int, int]], *, 
         )
 
 
-def recent_sends(connection: Connection, lead_ids: Iterable[int], *, since: datetime) -> dict[int, list[datetime]]:
+def recent_sends(
+    connection: Connection, lead_ids: Iterable[int], *, since: datetime, now: datetime
+) -> dict[int, list[datetime]]:
     """What takes a place in each lead's frequency cap since that moment."""
     sends = defaultdict(list)
-    for row in _taking_places(connection, lead_ids, since=since):
+    for row in _taking_places(connection, lead_ids, since=since, now=now):
         sends[row.lead_id].append(row.at)
     return sends
 
 
-def sends_besides(connection: Connection, messages: Mapping[int, int], *, since: datetime) -> dict[int, list[datetime]]:
-    """message id -> what else takes a place in its lead's cap; `messages` are id -> lead id."""
-    taken = defaultdict(list)
-    for row in _taking_places(connection, messages.values(), since=since):
+def sends_besides(
+    connection: Connection, messages: Mapping[int, int], *, since: datetime, now: datetime
+) -> dict[int, list[datetime]]:
+    """message id -> what else takes a place in its lead's cap; `messages` are id -> lead id.
+
+    Locks the leads until the commit: who asks for another message of one of them sees what became of these.
+    """
+    lead, ids, taken = t.lead.c.id, sorted(set(messages.values())), defaultdict(list)
+    for start in range(0, len(ids), CHUNK):
+        some = lead.in_(ids[start : start + CHUNK])
+        connection.execute(select(lead).where(some).order_by(lead).with_for_update()).all()
+    for row in _taking_places(connection, ids, since=since, now=now):
         taken[row.lead_id].append(row)
     return {
         message_id: [row.at for row in taken[lead_id] if row.id != message_id]
@@ -234,10 +257,17 @@ def sends_besides(connection: Connection, messages: Mapping[int, int], *, since:
     }
 
 
-def _taking_places(connection: Connection, lead_ids: Iterable[int], *, since: datetime) -> list[Row[Any]]:
-    """(id, lead_id, at) of each message that counts: when it went, may have gone, or was decided."""
+def _taking_places(
+    connection: Connection, lead_ids: Iterable[int], *, since: datetime, now: datetime
+) -> list[Row[Any]]:
+    """(id, lead_id, at) of each message that counts: when it went, may have gone, or was decided.
+
+    One that is on its way goes now, however long ago it was decided.
+    """
     m, ids = t.message, sorted(set(lead_ids))
-    at = func.coalesce(m.c.sent_at, m.c.dotted_at, m.c.created_at)
+    is_going = and_(m.c.status == MessageStatus.SENDING.value, m.c.dotted_at.is_(None))
+    decided = func.coalesce(m.c.sent_at, m.c.dotted_at, m.c.created_at)
+    at = case((is_going, literal(now, m.c.created_at.type)), else_=decided)
     rows: list[Row[Any]] = []
     for start in range(0, len(ids), CHUNK):
         rows += connection.execute(

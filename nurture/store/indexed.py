@@ -16,4 +16,6 @@ def as_indexed(status: StrEnum) -> ColumnElement[str]:
 
 
 IS_WAITING = t.message.c.status.in_([as_indexed(status) for status in WAITING])
+IS_BOUNCED = t.message.c.status == as_indexed(MessageStatus.BOUNCED)
 IS_SENDING = t.message.c.status == as_indexed(MessageStatus.SENDING)
+IS_UNKNOWN = t.message.c.status == as_indexed(MessageStatus.UNKNOWN)

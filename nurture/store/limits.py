@@ -17,9 +17,7 @@ from nurture.domain.limits import Standing
 from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
-from nurture.store.indexed import IS_SENDING
-
-_WENT = (MessageStatus.SENT.value, MessageStatus.BOUNCED.value, MessageStatus.UNKNOWN.value)
+from nurture.store.indexed import IS_BOUNCED, IS_SENDING, IS_UNKNOWN
 
 
 def lock_allowances(connection: Connection, keys: Collection[str]) -> dict[str, datetime | None]:
@@ -58,11 +56,14 @@ def sent_since(connection: Connection, sender: str, since: datetime) -> int:
     One statement: between two of them another worker's message goes from one count to the other, and is in neither.
     """
     m = t.message.c
-    went = select(func.count()).where(
-        m.sender == sender, m.status.in_(_WENT), func.coalesce(m.sent_at, m.dotted_at) >= since
+    refused = (m.sender == sender, m.sent_at.is_(None), m.dotted_at >= since)
+    counts = (
+        select(func.count()).where(m.sender == sender, m.sent_at >= since),
+        select(func.count()).where(IS_BOUNCED, *refused),
+        select(func.count()).where(IS_UNKNOWN, *refused),
+        select(func.count()).where(IS_SENDING, m.sender == sender),
     )
-    sending = select(func.count()).where(m.sender == sender, IS_SENDING)
-    return int(connection.scalar(select(went.scalar_subquery() + sending.scalar_subquery())) or 0)
+    return sum(connection.execute(select(*(each.scalar_subquery() for each in counts))).one())
 
 
 def first_sent_at(connection: Connection, sender: str) -> datetime | None:

@@ -9,10 +9,9 @@ A write that matches no row means that somebody else decided meanwhile; the call
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -21,7 +20,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
-    Select,
+    Integer,
     String,
     Text,
     and_,
@@ -38,14 +37,11 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.domain.cadence import JUST_ASKED
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
-from nurture.domain.domain_health import ANY_SENDER
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus
 from nurture.domain.message import MessageKind, MessageStatus, ReplyCause
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.indexed import IS_SENDING, IS_WAITING
-from nurture.store.lead_facts import LEAD_FIELDS
-from nurture.store.pauses import may_go_out
 from nurture.store.prepared import Given, Prepared
 from nurture.store.spellings import as_given, given_for, given_rows
 from nurture.store.suppressions import acts_on_lead
@@ -75,10 +71,18 @@ class Dotted:
     link_set: str | None
     links: tuple[str, ...]
 
+    @property
+    def claim(self) -> tuple[int, int]:
+        """(message row, epoch): the same message may be marked by a claim of this owner that is over."""
+        return self.message_row, self.epoch
+
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How an attempt ended. `not_before` only for deferred. `is_answer`: a server said so of this message."""
+    """How an attempt ended. `not_before` only for deferred. `is_answer`: a server said so of this message.
+
+    `is_counted`: back-off grows with it. One that never came to be spoken is no attempt.
+    """
 
     message_row: int
     epoch: int
@@ -88,96 +92,12 @@ class Outcome:
     not_before: datetime | None = None
     cause: ReplyCause | None = None
     is_answer: bool = False
+    is_counted: bool = True
 
-
-def due_messages(
-    connection: Connection,
-    *,
-    now: datetime,
-    limit: int,
-    besides: Collection[str] = (),
-    closed: Collection[tuple[str, str]] = (),
-    is_scarce: bool = False,
-) -> list[Any]:
-    """Messages that may be claimed, locked until the commit, with the lead and enrollment they depend on.
-
-    Mail to the domains `besides` is left alone, and so is mail by `closed`: (domain, sender), by any sender where "".
-    The longest due first; where there may not be room for all (`is_scarce`) in the order of `_who_goes_first`.
-    """
-    statement = _due(tuple(sorted(besides)), tuple(sorted(closed)), is_scarce)
-    return list(connection.execute(statement, {"now": now, "limit": limit}).all())
-
-
-@lru_cache(maxsize=256)
-def _due(besides: tuple[str, ...], closed: tuple[tuple[str, str], ...], is_scarce: bool) -> Select[Any]:
-    m = t.message
-    others: list[ColumnElement[bool]] = [m.c.recipient_domain.not_in(besides)] if besides else []
-    for domain, sender in closed:
-        of_sender = [m.c.sender == sender] if sender != ANY_SENDER else []
-        others.append(not_(and_(m.c.recipient_domain == domain, *of_sender)))
-    statement: Select[Any] = with_lock_skipped(
-        _with_lead_and_enrollment()
-        .where(IS_WAITING, m.c.not_before <= bindparam("now"), may_go_out(m), *others)
-        .order_by(*(_who_goes_first() if is_scarce else ()), m.c.not_before, m.c.id)
-        .limit(bindparam("limit")),
-        of=m,
-    )
-    return statement
-
-
-def _who_goes_first() -> tuple[ColumnElement[Any], ...]:
-    """What somebody asked for, then follow-ups, then first mails; of each the leads who engaged last (spec 4.3)."""
-    m, earlier = t.message.c, t.message.alias("earlier")
-    asked_for = or_(m.kind != MessageKind.STEP.value, m.transactional.is_not(None))
-    follows = exists(
-        select(1)
-        .where(
-            earlier.c.lead_id == m.lead_id,  # by index
-            earlier.c.enrollment_id == m.enrollment_id,
-            earlier.c.id < m.id,
-        )
-        .correlate(t.message)
-    )
-    return case((asked_for, 0), (follows, 1), else_=2), t.lead.c.last_engaged_at.desc().nulls_last()
-
-
-def message_to_show(connection: Connection, message_id: int) -> Any | None:
-    """The same row of one message that went out, or may have; None where it or its lead is gone."""
-    m = t.message.c
-    gone_out = (MessageStatus.SENT.value, MessageStatus.BOUNCED.value, MessageStatus.UNKNOWN.value)
-    statement = _with_lead_and_enrollment().where(m.id == message_id, m.status.in_(gone_out))
-    return connection.execute(statement.where(t.lead.c.email_key.is_not(None))).one_or_none()
-
-
-_OF_MESSAGE = (
-    *("id", "kind", "lead_id", "enrollment_id", "cadence", "version", "step", "variant", "transactional", "payload"),
-    *("sender", "to_address", "recipient_domain", "message_id", "attempt", "lease_epoch"),
-    *("created_at", "not_before", "give_up_at", "resent_at"),
-)
-"""What deciding about a message and writing its letter asks for: each column costs at each row."""
-
-
-def _with_lead_and_enrollment() -> Select[Any]:
-    m, lead, e = t.message, t.lead, t.enrollment
-    return (
-        select(
-            *(m.c[name] for name in _OF_MESSAGE),
-            *(lead.c[name].label(f"lead_{name}") for name in LEAD_FIELDS),
-            lead.c.custom.label("lead_custom"),
-            lead.c.email_key.label("lead_email_key"),
-            lead.c.email_domain.label("lead_email_domain"),
-            lead.c.consented_at.label("lead_consented_at"),
-            lead.c.consent_until.label("lead_consent_until"),
-            lead.c.hold_until.label("lead_hold_until"),
-            lead.c.hold_reason.label("lead_hold_reason"),
-            e.c.status.label("enrollment_status"),
-            e.c.message_id.label("awaited_message"),
-            e.c.blocked_by.label("blocked_by"),
-            e.c.event_id.label("event_id"),
-        )
-        .outerjoin(lead, lead.c.id == m.c.lead_id)
-        .outerjoin(e, e.c.id == m.c.enrollment_id)
-    )
+    @property
+    def claim(self) -> tuple[int, int]:
+        """(message row, epoch): which claim it ends."""
+        return self.message_row, self.epoch
 
 
 def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) -> list[int]:
@@ -238,8 +158,8 @@ def give_up(connection: Connection, rows: Sequence[int], status: MessageStatus, 
 
 def mark_dotted(
     connection: Connection, batch: Sequence[Dotted], *, owner: str, now: datetime, lease_until: datetime
-) -> set[int]:
-    """Commit point 3 of the promise. Returns the rows whose final dot may be written; for all others it may not.
+) -> set[tuple[int, int]]:
+    """Commit point 3 of the promise. Returns the claims whose final dot may be written; for all others it may not.
 
     Guarded by owner and epoch, and by what may have changed since the claim: suppression, consent, the enrollment.
     """
@@ -254,7 +174,7 @@ def mark_dotted(
         ]
     )
     done = _DOT.run(connection, given=given, b_owner=owner, b_now=now, b_lease_until=lease_until)
-    return set(done.scalars())
+    return {(row.id, row.lease_epoch) for row in done}
 
 
 def _keeping_links(connection: Connection) -> Any:
@@ -279,7 +199,7 @@ def _dotting(_: Connection) -> Any:
             subject=given.c.subject,
             link_set=given.c.link_set,
         )
-        .returning(m.c.id)
+        .returning(m.c.id, m.c.lease_epoch)
     )
 
 
@@ -346,12 +266,14 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
                 "reply_class": each.reply_class,
                 "reply": each.reply,
                 "not_before": each.not_before,
+                "uncounted": 0 if each.is_counted else 1,
             }
             for each in sorted(outcomes, key=_row)
         ]
     )
-    done = set(_RECORD.run(connection, given=given, b_owner=owner, b_now=now).scalars())
-    written = [each for each in outcomes if each.message_row in done]
+    recorded = _RECORD.run(connection, given=given, b_owner=owner, b_now=now)
+    done = {(row.id, row.lease_epoch) for row in recorded}
+    written = [each for each in outcomes if each.claim in done]
     ended = [each.message_row for each in written if each.status is not MessageStatus.DEFERRED]
     wake_awaiting(connection, ended, now=now)
     return written
@@ -360,6 +282,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
 def _recording(_: Connection) -> Any:
     m = t.message
     columns = {"status": Text(), "reply_class": Text(), "reply": Text(), "not_before": m.c.not_before.type}
+    columns |= {"uncounted": Integer()}
     given = given_rows({**_GUARD, **columns})
     deferred = given.c.status == MessageStatus.DEFERRED.value
     return (
@@ -367,6 +290,7 @@ def _recording(_: Connection) -> Any:
         .where(*_claimed_as(given), m.c.status.in_([MessageStatus.SENDING.value, MessageStatus.UNKNOWN.value]))
         .values(
             status=given.c.status,
+            attempt=m.c.attempt - given.c.uncounted,
             lease_until=None,
             sent_at=case((given.c.status == MessageStatus.SENT.value, _NOW), else_=m.c.sent_at),
             ended_at=case((deferred, None), else_=_NOW),
@@ -375,7 +299,7 @@ def _recording(_: Connection) -> Any:
             reply=given.c.reply,
             not_before=func.coalesce(given.c.not_before, m.c.not_before),
         )
-        .returning(m.c.id)
+        .returning(m.c.id, m.c.lease_epoch)
     )
 
 

@@ -421,6 +421,13 @@ class Message(SQLModel, table=True):
             sqlite_where=text("status = 'unknown'"),
             postgresql_where=text("status = 'unknown'"),
         ),
+        Index(
+            "message_bounced",
+            "sender",
+            "dotted_at",
+            sqlite_where=text("status = 'bounced'"),
+            postgresql_where=text("status = 'bounced'"),
+        ),
         Index("message_by_lead", "lead_id", "created_at"),
         Index("message_by_step", "cadence", "step", "variant"),
         Index("message_by_header", "message_id"),

@@ -17,8 +17,8 @@ from nurture.content.templates import TemplateLibrary
 from nurture.content.tokens import Purpose
 from nurture.pipeline.outgoing import LetterWriter, RenderFailed
 from nurture.store import tables as t
+from nurture.store.due_mail import message_to_show
 from nurture.store.events import NewEvent, record_event, wake_enrollments
-from nurture.store.outbox import message_to_show
 from nurture.web.security import read_form
 from nurture.web.site import Site, site_of
 from nurture.web.tracking import read_id

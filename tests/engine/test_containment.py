@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
 from nurture.store.outbox import Dotted, Outcome
-from tests.engine.world import HEAD, MONDAY, World, add_leads, in_a_loop, make_root, open_world, steps
+from tests.engine.world import HEAD, MONDAY, NextHop, World, add_leads, in_a_loop, make_root, open_world, steps
 
 HARD = Reply(klass=ReplyClass.HARD, text="550 5.1.1 no such user")
 
@@ -127,9 +128,9 @@ def test_marks_that_come_together_share_a_commit_and_take_outcomes_along(
 ) -> None:
     groups: list[tuple[int, int]] = []
 
-    def transact(_: GroupCommit, marks: list[Dotted], outcomes: list[Outcome]) -> set[int]:
+    def transact(_: GroupCommit, marks: list[Dotted], outcomes: list[Outcome]) -> set[tuple[int, int]]:
         groups.append((len(marks), len(outcomes)))
-        return {mark.message_row for mark in marks}
+        return {mark.claim for mark in marks}
 
     monkeypatch.setattr(GroupCommit, "_transact", transact)
 
@@ -181,6 +182,71 @@ def test_what_is_paused_while_it_is_spoken_goes_when_it_runs_again(world: World)
     change("paused", "active")
     world.advance(hours=1)
     assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a"), ("zoe", "a")]
+
+
+def test_what_stood_in_line_for_long_is_looked_at_anew(world: World) -> None:
+    async def stall(_recipient: str) -> None:
+        world.hop.stalls = None
+        world.clock.advance(timedelta(seconds=61))
+        with world.database.transaction() as connection:
+            hold = {"hold_until": MONDAY + timedelta(days=9), "hold_reason": "sam talks with them"}
+            connection.execute(update(t.lead).values(hold))
+
+    world.hop.address, world.hop.stalls = replace(world.hop.address, connections=1), stall
+    world.once()
+    assert len(world.hop.arrived) == 1
+    assert world.decisions()["held"] == 2
+    assert "deferred" not in world.decisions(), "nothing happened to them"
+
+
+def test_who_is_about_to_get_a_mail_that_waited_gets_no_other_beside_it(tmp_path: Path) -> None:
+    """Its place in the cap is the moment at which it goes, not the one at which it was decided."""
+    caps = '[limits]\nper_lead = ["1 per day"]\n'
+    beside = HEAD + "concurrent: true\n" + steps("wait: 25 hours", "mail:b")
+    world = open_world(make_root(tmp_path / "workspace", config=caps, tour=HEAD + steps("mail:a"), beside=beside))
+    add_leads(world.database, "zoe")
+    world.hop.refuse = {"zoe@example.com": Reply(klass=ReplyClass.SOFT, text="451 4.7.1 greylisted")}
+    world.once()
+    world.hop.refuse = {}
+    world.clock.advance(timedelta(hours=25, minutes=1))
+    world.hop.before_dot = lambda: world.stages.advance()
+    asyncio.run(world.stages.deliver())
+    world.hop.before_dot = None
+    world.once()
+    assert world.hop.arrived == [("zoe", "a")]
+    world.advance(days=1)
+    assert world.hop.arrived == [("zoe", "a"), ("zoe", "b")]
+    world.database.close()
+
+
+def test_a_server_that_stalls_keeps_no_mail_of_another_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 2)
+    second = '[smtp.second]\nhost = "127.0.0.1"\nport = 9\nsecurity = "none"\n'
+    eve = '[senders.eve]\nfrom = "Eve <eve@acme.example>"\nsmtp = "second"\n'
+    of_eve = "sender: eve\nconcurrent: true\n"
+    world = open_world(
+        make_root(
+            tmp_path / "workspace",
+            config=second + eve,
+            first=HEAD + steps("mail:a"),
+            second=HEAD + of_eve + steps("mail:b"),
+        )
+    )
+    names = [f"lead{number}" for number in range(9)]
+    add_leads(world.database, *names)
+    other = NextHop(clock=world.clock, name="second")
+    deliverer = world.stages.deliverer
+    deliverer.equipment = replace(deliverer.equipment, servers={"primary": world.hop, "second": other})
+
+    async def until_the_other_is_done(_recipient: str) -> None:
+        async with asyncio.timeout(20):
+            while len(other.kept) < len(names):
+                await asyncio.sleep(0.01)
+
+    world.hop.stalls = until_the_other_is_done
+    world.once()
+    assert (len(world.hop.kept), len(other.kept)) == (9, 9)
+    world.database.close()
 
 
 def test_a_server_that_is_new_in_the_configuration_is_used(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from nurture.cli.main import app
 from nurture.delivery.replies import Reply, read_reply
+from nurture.pipeline.group_commit import GroupCommit
 from nurture.rehearsal.clock import VirtualClock
 from nurture.store import tables as t
 from nurture.store.domain_health import lift_pauses
@@ -137,6 +139,25 @@ def test_a_block_stops_that_sender_for_that_domain_and_the_operator_is_told(begi
     again.once()
     assert refusals(world).told() == [], "nobody is asked for while it lasts, nor by a process that was just started"
     again.database.close()
+
+
+def test_a_block_that_was_never_committed_keeps_nobody_waiting(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database went away with it for good; a server that is well again must not go on being shunned."""
+    monkeypatch.setattr("nurture.pipeline.group_commit.TRIES_WHILE_CLOSING", 1)
+    monkeypatch.setattr("nurture.pipeline.group_commit.RETRY_S", 0.01)
+    world = begin("mail:a", "wait: 20 days")
+    people(world, *BLOCKED)
+    refusals(world).update(dict.fromkeys(BLOCKED, BLOCK))
+    with monkeypatch.context() as away:
+        away.setattr(GroupCommit, "_transact", _database_away)
+        world.once()
+    refusals(world).clear()
+    world.advance(minutes=5)
+    assert len(world.hop.arrived) == len(BLOCKED)
+
+
+def _database_away(*_: object) -> None:
+    raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
 
 
 def test_one_tries_after_a_pause_which_doubles_until_the_domain_takes_mail_again(begin: Begin) -> None:

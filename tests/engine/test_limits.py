@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,25 @@ def test_a_rate_deals_out_moments_evenly(begin: Begin) -> None:
     assert sorted(rests) == [0, 2, 4, 6, 8]
 
 
+def test_who_missed_the_moment_that_a_rate_dealt_is_dealt_another(begin: Begin) -> None:
+    """Or all that stood behind a server that stalled would go at once."""
+    config = BEN + '[domains."slow.example"]\nrate = "30 per minute"\n'
+    world = begin("mail:a", config=config, leads=5, domain="slow.example")
+    world.hop.address = replace(world.hop.address, connections=1)
+    rests: list[float] = []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    async def stall(_recipient: str) -> None:
+        world.hop.stalls = None
+        world.clock.advance(timedelta(seconds=50))
+
+    world.hop.rest, world.hop.stalls = rest, stall  # type: ignore[method-assign]
+    world.once()
+    assert rests == [0, 0, 2, 4, 6]
+
+
 def test_the_daemon_claims_no_message_whose_moment_is_far_off(begin: Begin) -> None:
     config = BEN + '[domains."slow.example"]\nrate = "30 per minute"\n'
     world = begin("mail:a", config=config, leads=5, domain="slow.example")
@@ -210,7 +230,7 @@ def test_workers_together_keep_to_the_limits(
     arrived = [each.to for world in workers for each in world.hop.kept]
     assert len(arrived) == 15 * many, "the sender's day, over all of them"
     assert most["slow.example"] <= 3
-    assert all(world.hop.kept for world in workers), "all worked"
+    assert sum(bool(world.hop.kept) for world in workers) > 1, "together"
     assert all(later - earlier >= 0.499 for earlier, later in itertools.pairwise(sorted(starts)))
     for world in workers:
         world.database.close()

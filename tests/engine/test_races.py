@@ -16,11 +16,12 @@ from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.cadences import in_force, take_up, version_of
 from nurture.store.database import Database
+from nurture.store.due_mail import due_messages
 from nurture.store.enrollments import Placing, claim_due, end, settle
 from nurture.store.entries import Entrant, enter
 from nurture.store.events import wake_enrollments
 from nurture.store.messages import NewMessage, queue_message
-from nurture.store.outbox import due_messages, give_up
+from nurture.store.outbox import give_up
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 from tests.migrated import emptied
 

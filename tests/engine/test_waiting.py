@@ -13,9 +13,9 @@ from sqlalchemy import event, update
 from nurture.delivery.replies import Reply
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.store import tables as t
+from nurture.store.due_mail import due_messages
 from nurture.store.enrollments import arrange, cancel_waiting, claim_due, end, paused_too_long
 from nurture.store.events import wake_enrollments
-from nurture.store.outbox import due_messages
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 
 GREY = Reply(klass=ReplyClass.SOFT, text="451 4.7.1 later")

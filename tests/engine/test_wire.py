@@ -86,6 +86,28 @@ def test_an_answer_to_the_end_that_is_no_verdict_leaves_it_unknown(world: World,
     assert next(row.status for row in world.rows(t.message, "status")) == "unknown"
 
 
+def test_a_server_that_sends_us_away_at_once_is_left_alone_for_a_while(world: World) -> None:
+    add_leads(world.database, *(f"lead{number}" for number in range(8)))
+    links: list[int] = []
+
+    async def send_away(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        links.append(1)
+        await reader.readline()
+        writer.write(b"421 4.7.0 come back later\r\n")
+
+    async def story() -> None:
+        async with odd_server(send_away) as server:
+            world.send_over(server)
+            await world.stages.once()
+            assert len(links) == 1, "the others did not knock"
+            world.clock.advance(timedelta(minutes=2))
+            await world.stages.once()
+
+    in_a_loop(story)
+    assert len(links) == 2
+    assert {row.status for row in world.rows(t.message, "status")} == {"deferred"}
+
+
 def test_a_server_that_speaks_before_the_end_gets_no_end(world: World) -> None:
     dots: list[bytes] = []
 

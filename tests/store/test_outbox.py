@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, insert, select, update
 from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import Database
+from nurture.store.due_mail import due_messages
 from nurture.store.message_views import resolve_as_resend
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import (
@@ -18,7 +20,6 @@ from nurture.store.outbox import (
     Lease,
     Outcome,
     claim,
-    due_messages,
     end_leases,
     mark_dotted,
     record_outcomes,
@@ -76,7 +77,7 @@ def status_of(connection: Connection, message_id: int) -> str:
 
 
 def mark(connection: Connection, *marks: Dotted, owner: str = "me") -> set[int]:
-    return mark_dotted(connection, marks, owner=owner, now=NOW, lease_until=LATER)
+    return {row for row, _ in mark_dotted(connection, marks, owner=owner, now=NOW, lease_until=LATER)}
 
 
 def test_an_intent_is_unique(connection: Connection) -> None:
@@ -104,6 +105,28 @@ def test_the_dot_needs_the_owner_the_epoch_and_a_reader_who_stayed(connection: C
     assert mark(connection, dotted(one), dotted(two), dotted(three), dotted(four)) == {one}
     assert mark(connection, dotted(one)) == set(), "one dot an attempt"
     assert connection.scalar(select(t.link_set.c.urls)) == ["https://a.example"]
+
+
+def test_of_two_claims_of_one_owner_only_the_last_may_end_and_tell(connection: Connection) -> None:
+    """Its lease was lost and the message claimed anew while the first attempt was still speaking."""
+    message_id = make(connection)
+    claim(connection, {message_id: "1@acme.example"}, MINE)
+    end_leases(connection, now=NOW, grace=timedelta(0), dead_owners_only="other")
+    assert claim(connection, {message_id: "1@acme.example"}, MINE) == [message_id]
+    marks = [dotted(message_id), dotted(message_id, epoch=2)]
+    assert mark_dotted(connection, marks, owner="me", now=NOW, lease_until=LATER) == {(message_id, 2)}
+    stale, last = outcome(message_id), outcome(message_id, epoch=2)
+    assert record_outcomes(connection, [stale, last], owner="me", now=NOW) == [last]
+
+
+def test_what_was_never_spoken_is_no_attempt(connection: Connection) -> None:
+    message_id = make(connection)
+    for _ in range(3):
+        claim(connection, {message_id: "1@acme.example"}, MINE)
+        epoch = connection.scalar(select(t.message.c.lease_epoch)) or 0
+        given_back = replace(outcome(message_id, epoch=epoch), status=MessageStatus.DEFERRED, is_counted=False)
+        record_outcomes(connection, [replace(given_back, not_before=NOW)], owner="me", now=NOW)
+    assert connection.scalar(select(t.message.c.attempt)) == 0
 
 
 def test_a_suppressed_domain_stops_it_too(connection: Connection) -> None:
