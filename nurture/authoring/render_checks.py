@@ -208,6 +208,7 @@ def _tried(
         context=context,
         from_name=sender.name,
         from_address=sender.address,
+        reply_to=settings.senders[settings.sending.sender].reply_to,
         to_address="zoe@example.com",
         message_id="1.check@mail.example",
         date=SOME_DAY,

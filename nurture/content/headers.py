@@ -16,6 +16,7 @@ import idna
 
 from nurture.content.problems import RenderProblem
 from nurture.domain.characters import is_safe
+from nurture.domain.mailbox import read_mailbox
 
 LINE_LIMIT = 76
 SUBJECT_LIMIT = 500
@@ -86,6 +87,16 @@ def mailbox(name: str, address: str, header: str) -> str:
     last = phrase.rpartition("\n")[2]
     used = len(last) + (0 if "\n" in phrase else len(header) + 2)
     return f"{phrase} <{checked}>" if used + len(checked) + 3 <= LINE_LIMIT else f"{phrase}\r\n <{checked}>"
+
+
+@lru_cache(maxsize=256)
+def mailbox_value(text: str, header: str) -> str:
+    """A mailbox as config.toml has it, with or without a name. Raises RenderProblem."""
+    try:
+        who = read_mailbox(text)
+    except ValueError as error:
+        raise RenderProblem(str(error)) from None
+    return mailbox(clean(who.name, NAME_LIMIT), who.address, header)
 
 
 @lru_cache(maxsize=4096)

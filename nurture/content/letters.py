@@ -365,7 +365,7 @@ def _headers(
         ("Message-ID", h.message_id_value(request.message_id)),
     ]
     if request.reply_to is not None:
-        headers.append(("Reply-To", h.checked_address(request.reply_to)))
+        headers.append(("Reply-To", h.mailbox_value(request.reply_to, "Reply-To")))
     if request.references:
         kept = request.references[:1] + request.references[1:][-19:]
         identifiers: Sequence[str] = [h.message_id_value(each) for each in kept]

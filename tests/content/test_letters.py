@@ -319,6 +319,19 @@ def test_letters_with_the_same_links_share_a_digest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "header"),
+    [
+        ("replies@acme.example", "replies@acme.example"),
+        ("Anna Meier <anna@acme.example>", "Anna Meier <anna@acme.example>"),
+        ('"Meier, Anna" <anna@acme.example>', '"Meier, Anna" <anna@acme.example>'),
+        ("Zoë <zoe@münchen.example>", "Zoë <zoe@xn--mnchen-3ya.example>"),
+    ],
+)
+def test_answers_go_to_a_mailbox_as_the_configuration_has_it(tmp_path: Path, said: str, header: str) -> None:
+    assert parsed(composed(tmp_path, mjml("x"), reply_to=said))["Reply-To"] == header
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"to_address": "zoe@example.com\r\nBcc: x@y"},
