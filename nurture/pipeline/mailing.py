@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from nurture.domain.cadence import Email, Split
-from nurture.domain.message import GIVE_UP_AFTER, MessageKind, MessageStatus
+from nurture.domain.message import MessageKind, MessageStatus
 from nurture.pipeline.gathering import Gathering
 from nurture.pipeline.walker import Walker
 from nurture.store.enrollments import message_states
@@ -101,7 +101,6 @@ def _intent(gathering: Gathering, walker: Walker, step: Email, arm: str) -> NewM
         visit=walker.visit,
         variant=arm or None,
         transactional=step.transactional,
-        give_up_at=gathering.now + GIVE_UP_AFTER,
     )
 
 

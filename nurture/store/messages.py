@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from nurture.domain.message import MessageKind, MessageStatus
+from nurture.domain.message import GIVE_UP_AFTER, MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore
 
@@ -31,7 +31,6 @@ class NewMessage:
     variant: str | None = None
     transactional: str | None = None
     payload: dict[str, Any] = field(default_factory=dict)
-    give_up_at: datetime | None = None
 
 
 def queue_intents(connection: Connection, news: Sequence[NewMessage], *, now: datetime) -> dict[str, int]:
@@ -46,6 +45,7 @@ def queue_intents(connection: Connection, news: Sequence[NewMessage], *, now: da
             "status": MessageStatus.QUEUED.value,
             "created_at": now,
             "not_before": now,
+            "give_up_at": now + GIVE_UP_AFTER,
             "attempt": 0,
             "lease_epoch": 0,
         }

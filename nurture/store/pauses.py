@@ -57,9 +57,7 @@ def let_mail_go(connection: Connection, of: list[ColumnElement[bool]], *, now: d
     """What waited behind a pause is tried as long as if it were new."""
     m = t.message.c
     waiting = m.status.in_([status.value for status in WAITING])
-    connection.execute(
-        update(t.message).where(waiting, m.cadence.is_not(None), *of).values(give_up_at=now + GIVE_UP_AFTER)
-    )
+    connection.execute(update(t.message).where(waiting, *of).values(give_up_at=now + GIVE_UP_AFTER))
 
 
 def _of_mail(kind: str, name: str) -> list[ColumnElement[bool]]:

@@ -86,6 +86,12 @@ def test_an_intent_is_unique(connection: Connection) -> None:
     assert queue_message(connection, again, now=NOW) == message_id
 
 
+@pytest.mark.parametrize("kind", MessageKind)
+def test_whatever_it_is_it_is_tried_for_two_days(connection: Connection, kind: MessageKind) -> None:
+    make(connection, kind=kind)
+    assert [row.give_up_at for row in due_messages(connection, now=NOW, limit=1)] == [NOW + timedelta(days=2)]
+
+
 def test_a_message_is_claimed_by_one(connection: Connection) -> None:
     message_id = make(connection)
     assert [row.id for row in due_messages(connection, now=NOW, limit=10)] == [message_id]
