@@ -276,7 +276,7 @@ def build_stages(
 def build_engine(installation: Installation, stages: Stages, reload: Callable[[], None]) -> Engine:
     """What wakes the stages: this process alone on SQLite, PgQueuer among any number of them on PostgreSQL."""
     if installation.database.is_sqlite:
-        return Embedded(stages, reload=reload)
+        return Embedded(stages, clock=installation.clock, reload=reload)
     from nurture.engines.distributed import Distributed  # takes a third of a second to import
 
     return Distributed(stages, database=installation.database, clock=installation.clock, reload=reload)

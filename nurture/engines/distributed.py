@@ -73,7 +73,7 @@ class Distributed:
         self._worker: _Worker | None = None
         self._away = False
         self._draining = asyncio.Event()
-        self._ticking = Ticking()
+        self._ticking = Ticking(clock=clock)
         for stage, seconds in TICKS.items():
             self._ticking.every(seconds, stage, partial(self._unless_away, partial(self._ask_for, stage)))
         self._ticking.every(CLOCK_CHECK_S, "clock", partial(self._unless_away, self._look_at_clocks))

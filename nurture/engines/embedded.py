@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 
 from nurture.engines.stages import Stages
@@ -12,9 +13,9 @@ from nurture.engines.ticking import RELOAD_S, TICKS, Ticking, contained, in_thre
 class Embedded:
     """Wakes the stages until it is told to drain."""
 
-    def __init__(self, stages: Stages, *, reload: Callable[[], None]) -> None:
+    def __init__(self, stages: Stages, *, clock: Callable[[], datetime], reload: Callable[[], None]) -> None:
         self._stages = stages
-        self._ticking = Ticking()
+        self._ticking = Ticking(clock=clock)
         for name, seconds in TICKS.items():
             self._ticking.every(seconds, name, partial(contained, name, stages.work(name)))
         self._ticking.every(RELOAD_S, "reload", partial(contained, "reload", in_thread(reload)))

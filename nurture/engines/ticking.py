@@ -1,12 +1,15 @@
 """The alarm clock that both engines share: a handful of ticks, never a job per lead.
 
-A tick that comes late runs once; one that is still running is not started again.
+A tick that comes late runs once; one that is still running is not started again. The scheduler goes by the wall clock,
+so a clock that is set back would stop it for as long: ticks begin anew whenever somebody set the clock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -16,6 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 # seconds between two looks; each stage finds out by itself whether anything is due
 TICKS = {"react": 1, "advance": 2, "deliver": 1, "post": 2, "hand_over": 5, "enroll": 10, "maintain": 60}
 RELOAD_S = 3
+CLOCK_WATCH_S = 1
+JUMP_S = 2.0
+"""By more than this the wall clock parts from the monotonic one between two looks only where somebody set it."""
 
 Work = Callable[[], Awaitable[Any]]
 
@@ -34,7 +40,8 @@ class Engine(Protocol):
 class Ticking:
     """Ticks, and the work that they or anybody else began; all of it can be waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
         self._running: set[asyncio.Task[Any]] = set()
         self._scheduler = AsyncIOScheduler(
             timezone="UTC", job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
@@ -57,10 +64,26 @@ class Ticking:
 
     def start(self) -> None:
         self._scheduler.start()
+        self._watching = asyncio.create_task(self._watch_clock())
 
     def pause(self) -> None:
         """No new tick."""
+        self._watching.cancel()
         self._scheduler.pause()
+
+    async def _watch_clock(self) -> None:
+        apart = self._apart()
+        while True:
+            await asyncio.sleep(CLOCK_WATCH_S)
+            before, apart = apart, self._apart()
+            if abs(apart - before) > JUMP_S:
+                log.warning("clock_jumped", seconds=round(apart - before))
+                for job in self._scheduler.get_jobs():
+                    job.reschedule("interval", seconds=job.trigger.interval_length)
+
+    def _apart(self) -> float:
+        """Seconds from the monotonic clock to the wall clock."""
+        return self._clock().timestamp() - time.monotonic()
 
     async def finish(self) -> None:
         """Wait for all that is under way."""
