@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.engine import make_url
+from structlog.testing import capture_logs
 
 from nurture.bootstrap import build_engine, system_clock
 from nurture.engines.clock_check import ClockCheck
@@ -329,6 +330,41 @@ def test_an_owner_is_seen_until_its_connection_ends(postgres_database: Database)
     there.end()
     with postgres_database.reading() as connection:
         assert absent(connection, ["here:1", "there:2"]) == ["there:2"]
+
+
+def test_an_owner_ends_the_connection_that_the_server_still_believes_to_be_its(postgres_database: Database) -> None:
+    lost, here = Presence(postgres_database, "here:1"), Presence(postgres_database, "here:1")
+    lost.keep()  # its end never reached the server
+    here.keep()
+    lost.end()
+    with postgres_database.reading() as connection:
+        assert absent(connection, ["here:1"]) == []
+    here.end()
+    with postgres_database.reading() as connection:
+        assert absent(connection, ["here:1"]) == ["here:1"]
+
+
+def test_a_connection_that_may_not_be_ended_shows_its_owner_until_it_ends(postgres_database: Database) -> None:
+    with postgres_database.transaction() as connection:
+        connection.execute(text("DROP ROLE IF EXISTS weak"))
+        connection.execute(text("CREATE ROLE weak LOGIN PASSWORD 'weak'"))
+    weak = make_url(postgres_database.url).set(username="weak", password="weak")
+    other = Database(weak.render_as_string(hide_password=False))
+    lost, here = Presence(postgres_database, "here:1"), Presence(other, "here:1")
+    lost.keep()
+    with capture_logs() as told:
+        here.keep()
+        here.keep()
+    assert [line["event"] for line in told] == ["earlier_connection_stays"]
+    with postgres_database.reading() as connection:
+        assert absent(connection, ["here:1"]) == []
+    lost.end()
+    here.keep()
+    with postgres_database.reading() as connection:
+        assert absent(connection, ["here:1"]) == []
+    other.close()
+    with postgres_database.transaction() as connection:
+        connection.execute(text("DROP ROLE weak"))
 
 
 def test_the_queues_tables_come_with_the_schema_and_come_back(postgres_url: str) -> None:
