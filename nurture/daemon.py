@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import structlog
 
@@ -80,11 +82,23 @@ async def run_daemon(
     log.info("draining")
     for server in servers:
         server.should_exit = True
-    if engine is not None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(engine.drain(), DRAIN_WITHIN_S)
-    await asyncio.gather(*serving)
+    finishing = [*serving, *([asyncio.create_task(engine.drain())] if engine is not None else [])]
+    _, late = await asyncio.wait(finishing, timeout=DRAIN_WITHIN_S) if finishing else (set(), set())
+    if late:
+        _leave_as_it_is()
+    await asyncio.gather(*finishing)
     waits[0].cancel()
+
+
+def _leave_as_it_is() -> NoReturn:
+    """End for certain: a thread that waits for a database or a server would be waited for, however long that takes.
+
+    What is under way is left to its leases, as by a kill, which loses nothing and repeats nothing.
+    """
+    log.warning("drain_cut_off", within_s=DRAIN_WITHIN_S, left="what is under way, to its leases")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _start_engine(root: Path, stages: Stages, engine_of: MakeEngine) -> Engine:

@@ -143,6 +143,7 @@ class Distributed:
                     timeout=CONNECT_WITHIN_S,
                     command_timeout=ANSWER_WITHIN_S,
                 ) as pool:
+                    await pool.fetchval("SELECT 1")  # a pool is made without a connection
                     failures = 0
                     await self._serve(pool)
             except AWAY as error:

@@ -37,6 +37,15 @@ __all__ = [
 
 LOCK_WAIT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
+NOTICED_WITHIN: dict[str, int] = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""A PostgreSQL that went away without a word is noticed in 25 s and not in two hours; libpq's names and units, and what
+the URL says of them goes first."""
 ASYNCPG_WORDS = (
     *("host", "port", "sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "passfile"),
     *("target_session_attrs", "application_name", "options"),
@@ -178,12 +187,13 @@ def _postgres_engine(url: str) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         connect_args={
+            **{name: value for name, value in NOTICED_WITHIN.items() if name not in parsed.query},
             "options": f"-c lock_timeout={LOCK_WAIT_MS} "
             f"-c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} -c timezone=UTC "
             # the promise of sending rests on commits that a crash of the server keeps
             "-c synchronous_commit=on "
             # the server's default is for disks with heads: a segment then reads all events rather than their index
-            "-c random_page_cost=1.1"
+            "-c random_page_cost=1.1",
         },
     )
 
