@@ -127,5 +127,5 @@ def bounced_of(outcomes: Iterable[Outcome], held: Held) -> list[tuple[Any, str, 
     return [
         (held[each.claim].row, each.reply or "", each.cause)
         for each in outcomes
-        if each.status is MessageStatus.BOUNCED and each.claim in held
+        if each.status is MessageStatus.BOUNCED and each.claim in held and not each.is_forgotten
     ]

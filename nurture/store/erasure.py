@@ -51,6 +51,10 @@ def _stop(connection: Connection, lead_id: int, *, now: datetime) -> None:
     for waiting in WAITING:
         unsent = update(t.message).where(m.lead_id == lead_id, m.status == waiting.value)
         connection.execute(unsent.values(status=MessageStatus.CANCELED.value, ended_at=now))
+    # one that is spoken now finds no mark to set, and so writes no dot
+    undotted = update(t.message).where(m.lead_id == lead_id, m.status == MessageStatus.SENDING.value)
+    undotted = undotted.where(m.dotted_at.is_(None))
+    connection.execute(undotted.values(status=MessageStatus.CANCELED.value, ended_at=now))
 
 
 def _forget_messages(connection: Connection, lead_id: int) -> None:

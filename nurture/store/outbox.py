@@ -10,7 +10,7 @@ A write that matches no row means that somebody else decided meanwhile; the call
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -93,6 +93,8 @@ class Outcome:
     cause: ReplyCause | None = None
     is_answer: bool = False
     is_counted: bool = True
+    is_forgotten: bool = False
+    """Its reader was erased meanwhile: nothing more is kept of what was said."""
 
     @property
     def claim(self) -> tuple[int, int]:
@@ -272,8 +274,12 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
         ]
     )
     recorded = _RECORD.run(connection, given=given, b_owner=owner, b_now=now)
-    done = {(row.id, row.lease_epoch) for row in recorded}
-    written = [each for each in outcomes if each.claim in done]
+    done = {(row.id, row.lease_epoch): row.to_address for row in recorded}
+    written = [
+        each if done[each.claim] else replace(each, reply=None, is_forgotten=True)
+        for each in outcomes
+        if each.claim in done
+    ]
     ended = [each.message_row for each in written if each.status is not MessageStatus.DEFERRED]
     wake_awaiting(connection, ended, now=now)
     return written
@@ -296,10 +302,10 @@ def _recording(_: Connection) -> Any:
             ended_at=case((deferred, None), else_=_NOW),
             dotted_at=case((deferred, None), else_=m.c.dotted_at),  # a refusal ends the attempt
             reply_class=given.c.reply_class,
-            reply=given.c.reply,
+            reply=case((m.c.to_address == "", None), else_=given.c.reply),  # erased meanwhile
             not_before=func.coalesce(given.c.not_before, m.c.not_before),
         )
-        .returning(m.c.id, m.c.lease_epoch)
+        .returning(m.c.id, m.c.lease_epoch, m.c.to_address)
     )
 
 

@@ -21,6 +21,7 @@ from nurture.delivery.servers import ServerUnavailable
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
+from nurture.store.erasure import erase_lead
 from nurture.store.outbox import Dotted, Outcome
 from tests.engine.world import HEAD, MONDAY, NextHop, World, add_leads, in_a_loop, make_root, open_world, steps
 
@@ -197,6 +198,30 @@ def test_what_stood_in_line_for_long_is_looked_at_anew(world: World) -> None:
     assert len(world.hop.arrived) == 1
     assert world.decisions()["held"] == 2
     assert "deferred" not in world.decisions(), "nothing happened to them"
+
+
+@pytest.mark.parametrize("said", ["nothing yet", "no such user"])
+def test_of_a_reader_who_is_erased_in_mid_session_nothing_is_sent_and_nothing_kept(world: World, said: str) -> None:
+    """Neither the dot nor what the server says of the address comes after it."""
+    refusal = Reply(klass=ReplyClass.HARD, text="550 5.1.1 <zoe@example.com>: no such user")
+
+    def erase() -> None:
+        with world.database.transaction() as connection:
+            erase_lead(connection, "zoe@example.com", secret="a secret", now=MONDAY)
+
+    class Refusals(dict[str, Reply]):
+        def get(self, key: str, default: Any = None) -> Any:
+            if key != "zoe@example.com":
+                return default
+            erase()
+            return refusal if said == "no such user" else default
+
+    world.hop.refuse = Refusals()
+    world.once()
+    assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a")]
+    for table in (t.message, t.event, t.decision, t.suppression, t.link_set):
+        with world.database.reading() as connection:
+            assert "zoe" not in str(connection.execute(select(table)).all()), table.name
 
 
 def test_who_is_about_to_get_a_mail_that_waited_gets_no_other_beside_it(tmp_path: Path) -> None:

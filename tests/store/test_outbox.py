@@ -13,6 +13,7 @@ from nurture.domain.message import MessageKind, MessageStatus
 from nurture.store import tables as t
 from nurture.store.database import Database
 from nurture.store.due_mail import due_messages
+from nurture.store.erasure import erase_lead
 from nurture.store.message_views import resolve_as_resend
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import (
@@ -149,6 +150,15 @@ def test_what_a_person_just_asked_for_reaches_who_unsubscribed_but_not_who_compl
     suppress(connection, "zoe1@example.com", reason="unsubscribed", now=NOW)
     suppress(connection, "zoe2@example.com", reason="complained", now=NOW)
     assert mark(connection, dotted(one), dotted(two)) == {one}
+
+
+@pytest.mark.parametrize("kind", MessageKind)
+def test_nothing_ends_that_was_on_its_way_to_who_is_erased(connection: Connection, kind: MessageKind) -> None:
+    message_id = make(connection, kind=kind)
+    claim(connection, {message_id: "1@acme.example"}, MINE)
+    erase_lead(connection, "zoe1@example.com", secret="a secret", now=NOW)
+    assert mark(connection, dotted(message_id)) == set()
+    assert status_of(connection, message_id) == "canceled"
 
 
 def test_an_outcome_needs_the_epoch_and_wakes_the_enrollment(connection: Connection) -> None:
