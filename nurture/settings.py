@@ -25,6 +25,7 @@ from nurture.documents.toml_file import read_toml
 from nurture.documents.values import (
     Cap,
     Duration,
+    MailDomain,
     Name,
     PerSecond,
     SecretOrText,
@@ -312,7 +313,7 @@ class Settings(Strict):
     esp: dict[Name, Esp] = Field(default={})
     senders: Annotated[dict[Name, Sender], Field(min_length=1)]
     dkim: dict[str, DkimKey | list[DkimKey]] = Field(default={})
-    domains: dict[str, DomainLimits] = Field(default={})
+    domains: dict[MailDomain, DomainLimits] = Field(default={})
     inbox: dict[Name, Inbox] = Field(default={})
     hooks: dict[Name, Hook] = Field(default={})
     reps: dict[Name, Rep] = Field(default={})

@@ -188,6 +188,14 @@ def test_all_mistakes_come_at_once_a_line_each(root: Path) -> None:
     assert [line.split(" error: ")[0] for line in lines] == ["config.toml:6:11:", "config.toml:26:8:"]
 
 
+def test_limits_of_a_domain_are_those_of_the_address_that_mail_goes_to(root: Path) -> None:
+    (root / "config.toml").write_text(WHOLE.replace('"gmail.com"', '"München.Example"'))
+    assert list(load_settings(root).domains) == ["xn--mnchen-3ya.example"]
+    (root / "config.toml").write_text(WHOLE.replace('"gmail.com"', '"*.com"'))
+    with pytest.raises(Problem, match=r"config\.toml:\d+:\d+: error: .*'\*\.com' is no domain that mail goes to"):
+        load_settings(root)
+
+
 def test_without_a_config_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         Problem, match=r"no config\.toml in .*: change to a workspace, or make one with `nurture init DIR`"

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema
 
 from nurture.documents.nearest import suggest
 from nurture.documents.strict import misplaced
+from nurture.domain.addresses import AddressProblem, read_address
 from nurture.domain.cadence import FrequencyCap, Span, Window
 from nurture.domain.spans import elapsed, parse_cap, parse_clock, parse_duration, parse_rate, parse_span
 from nurture.domain.windows import parse_window
@@ -235,3 +236,14 @@ def _web_link(value: str) -> str:
 
 
 WebLink = Annotated[str, AfterValidator(_web_link)]
+
+
+def _mail_domain(value: str) -> str:
+    """As the address of a message has it: in ASCII, in lower case."""
+    try:
+        return read_address(f"somebody@{value}").domain
+    except AddressProblem:
+        raise ValueError(f"'{value}' is no domain that mail goes to: use e.g. 'gmail.com'") from None
+
+
+MailDomain = Annotated[str, AfterValidator(_mail_domain)]

@@ -47,10 +47,8 @@ class Limits:
         self._senders = settings.senders
         self._zone = ZoneInfo(settings.workspace.timezone)
         self._rates = {f"rate:server:{name}": each.rate for name, each in settings.servers.items() if each.rate}
-        self._rates |= {
-            f"rate:domain:{name.lower()}": each.rate for name, each in settings.domains.items() if each.rate
-        }
-        self._slots = {name.lower(): each.connections for name, each in settings.domains.items() if each.connections}
+        self._rates |= {f"rate:domain:{name}": each.rate for name, each in settings.domains.items() if each.rate}
+        self._slots = {name: each.connections for name, each in settings.domains.items() if each.connections}
         self._counted = {
             name for name, each in settings.senders.items() if each.daily is not None or each.warm_up is not None
         }
