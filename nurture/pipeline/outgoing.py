@@ -398,7 +398,7 @@ class LetterWriter:
             links=self._links(row, modes or self._modes(_AS_THE_WORKSPACE), one_click=one_click, agreed=agreed),
             list_id=f"{list_name}.{sender.domain}" if list_name else None,
             feedback_id=f"{row.cadence}:{row.step}:{sender.domain}" if row.cadence else None,
-            auto_submitted=False,
+            auto_submitted=list_name is None,  # an answer to what somebody did (RFC 3834)
             references=(),
             dkim=sender.dkim,
         )
