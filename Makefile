@@ -18,7 +18,7 @@ PIP_COMPILE := CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --q
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup test check format demo bench chaos chaos-mutations soak soak-send docs lock clean
+.PHONY: help setup test check format demo bench chaos chaos-mutations fuzz soak soak-send docs lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1: \2/p' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ chaos: setup ## faults of every kind while it sends, on both databases at once; 
 
 chaos-mutations: setup ## each guard of the promise taken out in turn, and the fault that catches it
 	NURTURE_CHAOS_GUARDS=all $(BIN)/pytest --numprocesses 2 -rP --verbose -k 'without_a_guard' tests/chaos $(ARGS)
+
+fuzz: setup ## 100,000 hostile values of every field of a letter, and what a strict parser makes of them
+	NURTURE_HOSTILE_CASES=$${NURTURE_HOSTILE_CASES:-100000} $(BIN)/pytest --numprocesses 2 tests/content/test_hostile_headers.py $(ARGS)
 
 soak: setup ## a million lead-days through the real stages, the promises checked after each day; ARGS="--leads 500 --days 20"
 	$(BIN)/python -m soak $(ARGS)

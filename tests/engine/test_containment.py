@@ -170,6 +170,33 @@ def test_a_claim_that_fails_lets_what_is_on_its_way_arrive(world: World, monkeyp
     assert deliverer._held == {}
 
 
+def test_no_dot_is_written_where_its_commit_took_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nurture.pipeline.deliver.DOT_WITHIN_S", 0)
+    world.once()
+    assert world.hop.arrived == []
+    assert {row.status for row in world.rows(t.message, "status")} == {"deferred"}
+    monkeypatch.undo()
+    world.advance(minutes=6)
+    assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a"), ("zoe", "a")]
+
+
+def test_a_lease_is_renewed_while_its_message_is_spoken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nurture.pipeline.deliver.RENEW_EVERY_S", 0.02)
+
+    async def until_it_is_renewed(_recipient: str) -> None:
+        world.clock.advance(timedelta(seconds=50))
+        wanted = world.clock() + timedelta(minutes=1, seconds=59)
+        async with asyncio.timeout(20):
+            while min(row.lease_until for row in world.rows(t.message, "lease_until")) < wanted:
+                await asyncio.sleep(0.02)
+
+    world.hop.address, world.hop.stalls = replace(world.hop.address, connections=1), until_it_is_renewed
+    with world.database.transaction() as connection:
+        connection.execute(t.lead.delete().where(t.lead.c.email_key != "zoe@example.com"))
+    world.once()
+    assert world.hop.arrived == [("zoe", "a")]
+
+
 def test_what_is_paused_while_it_is_spoken_goes_when_it_runs_again(world: World) -> None:
     def change(before: str, after: str) -> None:
         e = t.enrollment
