@@ -336,12 +336,12 @@ class Deliverer:
     ) -> Outcome | None:
         now = self._clock()
         if claimed.expires_at is not None and claimed.expires_at <= now:
-            return self._endings.deferred(claimed, "its time ended while it stood in line", until=now)
+            return self._endings.given_back(claimed, "its time ended while it stood in line")
         if now - max(claimed.claimed_at, claimed.starts_at or claimed.claimed_at) > IN_LINE_AT_MOST:
-            return self._endings.deferred(claimed, "it stood in line for too long", until=now)
+            return self._endings.given_back(claimed, "it stood in line for too long")
         pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
         if pause is not None:
-            return self._endings.deferred(claimed, str(pause), until=now)
+            return self._endings.given_back(claimed, str(pause))
         if claimed.starts_at is not None:
             await self._await_turn(server, claimed.row, claimed.starts_at)
         try:
@@ -418,7 +418,7 @@ class Deliverer:
     def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:
         if outcomes:
             self._domains.committed()
-        self._count(Counter(outcome.status.value for outcome in written))
+        self._count(Counter(outcome.status.value for outcome in written if not outcome.is_given_back))
         for outcome in outcomes:
             self._held.pop(outcome.claim, None)
 

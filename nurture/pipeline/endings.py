@@ -60,7 +60,8 @@ class Endings:
 
     def given_back(self, claimed: Claimed, why: str) -> Outcome:
         """No attempt was made; whoever claims it next decides anew."""
-        return self.deferred(claimed, why, until=self._clock())
+        outcome = _outcome(claimed, MessageStatus.DEFERRED, why, klass=ReplyClass.SOFT)
+        return replace(outcome, is_counted=False)
 
     def failed(self, claimed: Claimed, why: str) -> Outcome:
         """No attempt will bring it there."""
@@ -106,7 +107,7 @@ def told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewD
     decisions: list[NewDecision] = []
     for outcome in outcomes:
         claimed = held.get(outcome.claim)
-        if claimed is None or _is_given_back(outcome, now):
+        if claimed is None or outcome.is_given_back:
             continue
         detail: dict[str, Any] = {"reply": outcome.reply} if outcome.reply else {}
         if outcome.status is MessageStatus.FAILED:
@@ -115,11 +116,6 @@ def told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewD
             detail["until"] = outcome.not_before.isoformat()
         decisions += decision(claimed.row, Reason(outcome.status.value), now, detail)
     return decisions
-
-
-def _is_given_back(outcome: Outcome, now: datetime) -> bool:
-    """Nothing happened: it is due as it was before."""
-    return not outcome.is_counted and outcome.not_before is not None and outcome.not_before <= now
 
 
 def bounced_of(outcomes: Iterable[Outcome], held: Held) -> list[tuple[Any, str, ReplyCause | None]]:

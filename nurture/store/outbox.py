@@ -81,7 +81,8 @@ class Dotted:
 class Outcome:
     """How an attempt ended. `not_before` only for deferred. `is_answer`: a server said so of this message.
 
-    `is_counted`: back-off grows with it. One that never came to be spoken is no attempt.
+    `is_counted`: back-off grows with it. One that never came to be spoken is no attempt; where it keeps its place in
+    line as well, for want of a `not_before`, it was merely given back.
     """
 
     message_row: int
@@ -100,6 +101,10 @@ class Outcome:
     def claim(self) -> tuple[int, int]:
         """(message row, epoch): which claim it ends."""
         return self.message_row, self.epoch
+
+    @property
+    def is_given_back(self) -> bool:
+        return not self.is_counted and self.not_before is None
 
 
 def claim(connection: Connection, message_ids: Mapping[int, str], lease: Lease) -> list[int]:
