@@ -82,8 +82,8 @@ async def run_daemon(
     log.info("draining")
     for server in servers:
         server.should_exit = True
-    finishing = [*serving, *([asyncio.create_task(engine.drain())] if engine is not None else [])]
-    _, late = await asyncio.wait(finishing, timeout=DRAIN_WITHIN_S) if finishing else (set(), set())
+    finishing = [*serving, asyncio.create_task(engine.drain())] if engine is not None else serving
+    _, late = await asyncio.wait(finishing, timeout=DRAIN_WITHIN_S)
     if late:
         _leave_as_it_is()
     await asyncio.gather(*finishing)

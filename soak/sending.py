@@ -90,7 +90,7 @@ def judge(samples: Sequence[Sample]) -> list[str]:
 class Queue:
     """Keeps messages waiting; knows how many it put in."""
 
-    def __init__(self, database: Database, *, leads: int, waited: timedelta = timedelta()) -> None:
+    def __init__(self, database: Database, *, leads: int, waited: timedelta) -> None:
         self._database = database
         self._leads = leads
         self._waited = waited
@@ -200,7 +200,7 @@ def watch(
 
 
 def soak(
-    *, seconds: float, every: float, leads: int, connections: int, postgresql: bool, waited: timedelta = timedelta()
+    *, seconds: float, every: float, leads: int, connections: int, postgresql: bool, waited: timedelta
 ) -> list[str]:
     """What was wrong."""
     with (

@@ -29,10 +29,11 @@ class Connections:
     async def conversation(self, server: Server) -> AsyncIterator[Conversation]:
         """A conversation of one's own, kept for the next message unless an error ends the block, which aborts it.
 
+        A server that sends us away at the first message of a link is left alone for a while, as one that is down.
         Where the server lets us open no more but others speak, the next that is free. Raises ServerUnavailable.
         """
         conversation = await self._free(server)
-        name = server.address.name
+        name, is_new = server.address.name, not conversation.message_count
         self._speaking[name] += 1
         try:
             yield conversation
@@ -41,6 +42,8 @@ class Connections:
             raise
         finally:
             self._speaking[name] -= 1
+        if is_new and conversation.sent_away is not None:  # not where it has had enough of one link
+            self._leave_alone(server, conversation.sent_away)
         server.give_back(conversation)
 
     async def _free(self, server: Server) -> Conversation:
@@ -63,10 +66,10 @@ class Connections:
         try:
             return await server.conversation()
         except ServerUnavailable as error:
-            self.leave_alone(server, str(error))
+            self._leave_alone(server, str(error))
             raise
 
-    def leave_alone(self, server: Server, why: str) -> None:
+    def _leave_alone(self, server: Server, why: str) -> None:
         """Nobody knocks for a while; those who speak with it go on."""
         name = server.address.name
         self._down[name] = (self._clock() + SERVER_DOWN_RETRY, why)

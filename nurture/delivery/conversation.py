@@ -55,8 +55,8 @@ class Conversation(asyncio.Protocol):
         self.smtputf8 = smtputf8
         self.patience = patience
         self.message_count = 0
-        self.sent_away = False
-        """The server said 421."""
+        self.sent_away: str | None = None
+        """What the server said with a 421."""
         self._buffer = bytearray()
         self._lines: list[bytes] = []
         self._lines_bytes = 0
@@ -199,7 +199,7 @@ class Conversation(asyncio.Protocol):
                 self._waiter = None
         code, text = self._replies.popleft()
         if code == 421:
-            self.sent_away = True
+            self.sent_away = read_reply(code, text).text
             self.abort()  # RFC 5321 section 3.8: the server is leaving, whatever the command was
         return code, text
 

@@ -15,10 +15,9 @@ from nurture.pipeline.outgoing import LetterWriter
 from nurture.pipeline.permits import Limits
 from nurture.pipeline.rules import Rules
 from nurture.store.decisions import NewDecision
+from nurture.store.outbox import ClaimKey
 
 A_NIGHT = timedelta(hours=24)
-IN_LINE_AT_MOST = timedelta(minutes=1)
-"""Longer than that nobody goes by what was so at the claim: a window closes, a person pauses, sales takes over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +47,11 @@ class Claimed:
     """It is among the few that try a domain to which mail waited."""
 
     @property
-    def claim(self) -> tuple[int, int]:
-        """(message row, epoch): the same message claimed anew is another."""
+    def claim(self) -> ClaimKey:
         return self.row.id, self.epoch
 
 
-Held = Mapping[tuple[int, int], Claimed]
+Held = Mapping[ClaimKey, Claimed]
 """What this process has under way, by `Claimed.claim`."""
 
 

@@ -26,7 +26,7 @@ from nurture.store.outbox import Lease, claim, give_up, postpone, tell_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Claim:
+class ClaimReport:
     """What became of the messages that were looked at."""
 
     claimed: list[Claimed] = field(default_factory=list)
@@ -45,7 +45,7 @@ def claim_messages(
     due_by: datetime | None,
     limit: int,
     busy_servers: Collection[str] = (),
-) -> Claim:
+) -> ClaimReport:
     """Of at most `limit` messages those that may go now, claimed; with `due_by` what is due by then, whenever its rate
     deals it. Nothing for `busy_servers`. The transaction is the caller's.
     """
@@ -61,7 +61,7 @@ def claim_messages(
         is_scarce=limits.may_bind,
     )
     if not rows:
-        return Claim()
+        return ClaimReport()
     letters.prepare(connection, rows)
     waiting = letters.waiting(connection, rows, equipment.rules, now)
     sieve = _Sieve(rows, now)
@@ -97,7 +97,7 @@ def claim_messages(
         for row_id, row in going.items()
         if row_id in taken
     ]
-    return Claim(claimed=claimed, given_up=sieve.given_up, looked_at=len(rows))
+    return ClaimReport(claimed=claimed, given_up=sieve.given_up, looked_at=len(rows))
 
 
 class _Sieve:

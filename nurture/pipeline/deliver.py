@@ -34,7 +34,7 @@ from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, P
 from nurture.delivery.servers import Server, ServerUnavailable
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
-from nurture.pipeline.claimed import IN_LINE_AT_MOST, Claimed, DeliverReport, Equipment, decision
+from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
 from nurture.pipeline.claiming import claim_messages
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains
@@ -45,6 +45,7 @@ from nurture.store.bounces import record_bounces
 from nurture.store.database import Database
 from nurture.store.decisions import record_decisions
 from nurture.store.outbox import (
+    ClaimKey,
     Dotted,
     Lease,
     Outcome,
@@ -64,6 +65,8 @@ CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
 WRITE_FOR_S = 0.005
 """How long letters are written before others have their turn."""
+IN_LINE_AT_MOST = timedelta(minutes=1)
+"""Longer than that nobody goes by what was so at the claim: a window closes, a person pauses, sales takes over."""
 MISSED = timedelta(seconds=1)
 """A message that starts so much later than its rate said keeps no place any more."""
 AGAIN_S = 0.25
@@ -98,7 +101,7 @@ class Deliverer:
         self.owner = owner
         self._sole_worker = sole_worker
         self._patience = patience or Patience()
-        self._held: dict[tuple[int, int], Claimed] = {}
+        self._held: dict[ClaimKey, Claimed] = {}
         self._counts: Counter[str] = Counter()
         self._counters = counters or Counters()
         self._connections = Connections(clock=clock, warn=_warn_unavailable)
@@ -337,7 +340,7 @@ class Deliverer:
         now = self._clock()
         if claimed.expires_at is not None and claimed.expires_at <= now:
             return self._endings.given_back(claimed, "its time ended while it stood in line")
-        if now - max(claimed.claimed_at, claimed.starts_at or claimed.claimed_at) > IN_LINE_AT_MOST:
+        if now - (claimed.starts_at or claimed.claimed_at) > IN_LINE_AT_MOST:
             return self._endings.given_back(claimed, "it stood in line for too long")
         pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
         if pause is not None:
@@ -346,11 +349,7 @@ class Deliverer:
             await self._await_turn(server, claimed.row, claimed.starts_at)
         try:
             async with self._connections.conversation(server) as conversation:
-                is_new = not conversation.message_count
-                outcome = await self._speak(conversation, claimed, outgoing, commits)
-                if conversation.sent_away and is_new:  # not where it has had enough of one link
-                    self._connections.leave_alone(server, outcome.reply if outcome and outcome.reply else "421")
-                return outcome
+                return await self._speak(conversation, claimed, outgoing, commits)
         except ServerUnavailable as error:
             return self._endings.deferred(claimed, str(error), until=self._clock() + SERVER_DOWN_RETRY)
         except LinkLost as error:

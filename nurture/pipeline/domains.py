@@ -38,7 +38,7 @@ from nurture.store.domain_health import (
     sending_to,
     unknown_hosts,
 )
-from nurture.store.outbox import Outcome
+from nurture.store.outbox import ClaimKey, Outcome
 
 COUNT_EVERY = timedelta(seconds=10)
 _ADDRESS = re.compile(r"[^\s<>()\[\]:;,]+@[^\s<>()\[\]:;,]+")
@@ -243,7 +243,7 @@ class Domains:
         self,
         connection: Connection,
         domain: str,
-        judged: dict[tuple[int, int], Outcome],
+        judged: dict[ClaimKey, Outcome],
         answers: Sequence[tuple[Outcome, Claimed]],
         now: datetime,
     ) -> None:

@@ -45,7 +45,7 @@ class Gathering:
         self.asking = rules.asking(now)
         self.walkers: dict[int, Walker] = {}
         self.sends: dict[int, list[datetime]] = {}
-        """lead id -> what takes a place in its frequency cap; grows as the batch queues mail."""
+        """lead id -> what takes a place in its frequency cap, for those claimed; grows as the batch queues mail."""
         self.states: dict[int, MessageState] = {}
         self._exits: dict[int, ExitReason] = {}
         self._holds: dict[int, tuple[datetime, str]] = {}
@@ -61,11 +61,17 @@ class Gathering:
         due = [*active, *beside]
         behind = behind_them(self.connection, active, besides={row.id for row in beside})
         self.take([*due, *behind])
+        if self.rules.caps:  # each lead's whole past is read for it
+            self.sends = self._recent_sends([*due, *behind])
         for row in behind:
             self.walkers[row.id].behind = True
         for row in beside:
             self.walkers[row.id].beside = True
         return len(due)
+
+    def _recent_sends(self, rows: Sequence[Any]) -> dict[int, list[datetime]]:
+        longest = max(cap.within for cap in self.rules.caps)
+        return recent_sends(self.connection, [row.lead_id for row in rows], since=self.now - longest, now=self.now)
 
     def _beside(self, limit: int) -> list[Any]:
         """Of the paused ones those that are due in a cadence with transactional mail."""
@@ -93,9 +99,6 @@ class Gathering:
         self._backlogs = backlogs(connection)
         self._exits = forced_exits(connection, rows, now=self.now)
         self.states = message_states(connection, [row.message_id for row in rows if row.message_id is not None])
-        if self.rules.caps:  # without a cap nobody asks, and each lead's whole past would be read for nothing
-            longest = max(cap.within for cap in self.rules.caps)
-            self.sends = recent_sends(connection, [row.lead_id for row in rows], since=self.now - longest, now=self.now)
         won = [row for row in rows if _account(self.walkers[row.id]).won == "exit"]
         for enrollment_id in account_exits(connection, won):
             self._exits.setdefault(enrollment_id, ExitReason.ACCOUNT_WON)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from nurture.pipeline.counters import Counters
 from nurture.store.database import Database
-from nurture.store.outbox import Dotted, Outcome, mark_dotted
+from nurture.store.outbox import ClaimKey, Dotted, Outcome, mark_dotted
 
 OUTCOME_DELAY_S = 0.05
 QUIET_ROUNDS = 4
@@ -159,9 +159,9 @@ class GroupCommit:
             except Exception:
                 log.exception("outcome_left_to_its_lease", message=outcome.message_row)
 
-    def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[tuple[int, int]]:
+    def _transact(self, marks: list[Dotted], outcomes: list[Outcome]) -> set[ClaimKey]:
         began, now = time.monotonic(), self._clock()
-        allowed, written = set[tuple[int, int]](), list[Outcome]()
+        allowed, written = set[ClaimKey](), list[Outcome]()
         with self._database.transaction() as connection:
             if outcomes:
                 written = self._record(connection, outcomes, now)

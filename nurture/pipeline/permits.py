@@ -174,11 +174,9 @@ class Limits:
 
     def deal(self, connection: Connection, row: Any, server_of: Callable[[Any], str], now: datetime) -> datetime:
         """Another moment for a message that missed its own."""
-        keys = self._rates_of(row, server_of)
-        free = lock_allowances(connection, keys)
-        start = max([now, *(moment for moment in free.values() if moment is not None)])
-        take_until(connection, {key: free_after(start, rate=self._rates[key]) for key in keys})
-        return start
+        permits = Permits()
+        self._pace(connection, [row], permits, server_of, now, patiently=True)
+        return permits.starts.get(row.id, now)
 
     def _rates_of(self, row: Any, server_of: Callable[[Any], str]) -> list[str]:
         keys = (f"rate:server:{server_of(row)}", f"rate:domain:{row.recipient_domain}")

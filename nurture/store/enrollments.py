@@ -245,10 +245,9 @@ def sends_besides(
 
     Locks the leads until the commit: who asks for another message of one of them sees what became of these.
     """
-    lead, ids, taken = t.lead.c.id, sorted(set(messages.values())), defaultdict(list)
+    ids, taken = sorted(set(messages.values())), defaultdict(list)
     for start in range(0, len(ids), CHUNK):
-        some = lead.in_(ids[start : start + CHUNK])
-        connection.execute(select(lead).where(some).order_by(lead).with_for_update()).all()
+        _lock_leads(connection, ids[start : start + CHUNK])
     for row in _taking_places(connection, ids, since=since, now=now):
         taken[row.lead_id].append(row)
     return {
@@ -338,16 +337,22 @@ def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -
     leads' rows are locked, so that of two who arrange one lead the second sees what the first did.
     """
     ids = sorted(set(lead_ids))
-    e, lead = t.enrollment, t.lead
+    e = t.enrollment
     for start in range(0, len(ids), CHUNK):
         some = ids[start : start + CHUNK]
-        connection.execute(select(lead.c.id).where(lead.c.id.in_(some)).order_by(lead.c.id).with_for_update()).all()
+        _lock_leads(connection, some)
         rows = connection.execute(
             select(e.c.id, e.c.lead_id, e.c.cadence, e.c.status, e.c.concurrent)
             .where(e.c.lead_id.in_(some), e.c.status.in_([each.value for each in RUNNING]))
             .order_by(e.c.lead_id, e.c.priority.desc(), e.c.enrolled_at, e.c.id)
         ).all()
         _pause_and_resume(connection, rows, now=now)
+
+
+def _lock_leads(connection: Connection, ids: Sequence[int]) -> None:
+    """In one order for everybody."""
+    lead = t.lead.c.id
+    connection.execute(select(lead).where(lead.in_(ids)).order_by(lead).with_for_update()).all()
 
 
 def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datetime) -> None:

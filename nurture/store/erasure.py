@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, delete, func, or_, select, update
 
 from nurture.domain import task as task_status
 from nurture.domain.addresses import erased_key
@@ -48,13 +48,11 @@ def _stop(connection: Connection, lead_id: int, *, now: datetime) -> None:
         running = update(t.enrollment).where(e.lead_id == lead_id, e.status == status.value)
         left = {"status": EnrollmentStatus.EXITED.value, "exit_reason": ExitReason.ERASED.value, "ended_at": now}
         connection.execute(running.values(**left, due_at=None, blocked_by=None))
-    for waiting in WAITING:
-        unsent = update(t.message).where(m.lead_id == lead_id, m.status == waiting.value)
-        connection.execute(unsent.values(status=MessageStatus.CANCELED.value, ended_at=now))
     # one that is spoken now finds no mark to set, and so writes no dot
-    undotted = update(t.message).where(m.lead_id == lead_id, m.status == MessageStatus.SENDING.value)
-    undotted = undotted.where(m.dotted_at.is_(None))
-    connection.execute(undotted.values(status=MessageStatus.CANCELED.value, ended_at=now))
+    undotted = and_(m.status == MessageStatus.SENDING.value, m.dotted_at.is_(None))
+    unsent = or_(m.status.in_([status.value for status in WAITING]), undotted)
+    canceled = {"status": MessageStatus.CANCELED.value, "ended_at": now}
+    connection.execute(update(t.message).where(m.lead_id == lead_id, unsent).values(canceled))
 
 
 def _forget_messages(connection: Connection, lead_id: int) -> None:

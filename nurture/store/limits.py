@@ -56,11 +56,11 @@ def sent_since(connection: Connection, sender: str, since: datetime) -> int:
     One statement: between two of them another worker's message goes from one count to the other, and is in neither.
     """
     m = t.message.c
-    refused = (m.sender == sender, m.sent_at.is_(None), m.dotted_at >= since)
+    marked = (m.sender == sender, m.sent_at.is_(None), m.dotted_at >= since)
     counts = (
         select(func.count()).where(m.sender == sender, m.sent_at >= since),
-        select(func.count()).where(IS_BOUNCED, *refused),
-        select(func.count()).where(IS_UNKNOWN, *refused),
+        select(func.count()).where(IS_BOUNCED, *marked),
+        select(func.count()).where(IS_UNKNOWN, *marked),
         select(func.count()).where(IS_SENDING, m.sender == sender),
     )
     return sum(connection.execute(select(*(each.scalar_subquery() for each in counts))).one())

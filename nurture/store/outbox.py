@@ -61,32 +61,39 @@ class Lease:
     until: datetime
 
 
+ClaimKey = tuple[int, int]
+"""(message row, lease epoch): an owner may lose one claim of a message and make another."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Dotted:
-    """What must be stored before the dot: the claim it stands on, and what the letter turned out to be."""
+class OfAClaim:
+    """What is written for one claim, and for no other of the same message."""
 
     message_row: int
     epoch: int
-    subject: str
-    link_set: str | None
-    links: tuple[str, ...]
 
     @property
-    def claim(self) -> tuple[int, int]:
-        """(message row, epoch): the same message may be marked by a claim of this owner that is over."""
+    def claim(self) -> ClaimKey:
         return self.message_row, self.epoch
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Dotted(OfAClaim):
+    """What must be stored before the dot: the claim it stands on, and what the letter turned out to be."""
+
+    subject: str
+    link_set: str | None
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome(OfAClaim):
     """How an attempt ended. `not_before` only for deferred. `is_answer`: a server said so of this message.
 
     `is_counted`: back-off grows with it. One that never came to be spoken is no attempt; where it keeps its place in
     line as well, for want of a `not_before`, it was merely given back.
     """
 
-    message_row: int
-    epoch: int
     status: MessageStatus
     reply_class: str | None = None
     reply: str | None = None
@@ -96,11 +103,6 @@ class Outcome:
     is_counted: bool = True
     is_forgotten: bool = False
     """Its reader was erased meanwhile: nothing more is kept of what was said."""
-
-    @property
-    def claim(self) -> tuple[int, int]:
-        """(message row, epoch): which claim it ends."""
-        return self.message_row, self.epoch
 
     @property
     def is_given_back(self) -> bool:
@@ -165,7 +167,7 @@ def give_up(connection: Connection, rows: Sequence[int], status: MessageStatus, 
 
 def mark_dotted(
     connection: Connection, batch: Sequence[Dotted], *, owner: str, now: datetime, lease_until: datetime
-) -> set[tuple[int, int]]:
+) -> set[ClaimKey]:
     """Commit point 3 of the promise. Returns the claims whose final dot may be written; for all others it may not.
 
     Guarded by owner and epoch, and by what may have changed since the claim: suppression, consent, the enrollment.
@@ -292,9 +294,8 @@ def record_outcomes(connection: Connection, outcomes: Sequence[Outcome], *, owne
 
 def _recording(_: Connection) -> Any:
     m = t.message
-    columns = {"status": Text(), "reply_class": Text(), "reply": Text(), "not_before": m.c.not_before.type}
-    columns |= {"uncounted": Integer()}
-    given = given_rows({**_GUARD, **columns})
+    texts = {"status": Text(), "reply_class": Text(), "reply": Text()}
+    given = given_rows({**_GUARD, **texts, "not_before": m.c.not_before.type, "uncounted": Integer()})
     deferred = given.c.status == MessageStatus.DEFERRED.value
     return (
         update(m)

@@ -22,7 +22,7 @@ from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
 from nurture.store.erasure import erase_lead
-from nurture.store.outbox import Dotted, Outcome
+from nurture.store.outbox import ClaimKey, Dotted, Outcome
 from tests.engine.world import HEAD, MONDAY, NextHop, World, add_leads, in_a_loop, make_root, open_world, steps
 
 HARD = Reply(klass=ReplyClass.HARD, text="550 5.1.1 no such user")
@@ -129,7 +129,7 @@ def test_marks_that_come_together_share_a_commit_and_take_outcomes_along(
 ) -> None:
     groups: list[tuple[int, int]] = []
 
-    def transact(_: GroupCommit, marks: list[Dotted], outcomes: list[Outcome]) -> set[tuple[int, int]]:
+    def transact(_: GroupCommit, marks: list[Dotted], outcomes: list[Outcome]) -> set[ClaimKey]:
         groups.append((len(marks), len(outcomes)))
         return {mark.claim for mark in marks}
 
@@ -287,8 +287,7 @@ def test_a_server_that_stalls_keeps_no_mail_of_another_waiting(tmp_path: Path, m
     names = [f"lead{number}" for number in range(9)]
     add_leads(world.database, *names)
     other = NextHop(clock=world.clock, name="second")
-    deliverer = world.stages.deliverer
-    deliverer.equipment = replace(deliverer.equipment, servers={"primary": world.hop, "second": other})
+    world.send_over(world.hop, other)
 
     async def until_the_other_is_done(_recipient: str) -> None:
         async with asyncio.timeout(20):

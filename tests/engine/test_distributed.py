@@ -322,14 +322,18 @@ def test_clocks_agree_within_ten_seconds(postgres_database: Database, seconds: i
     assert check.agrees() is check.agreed is agrees
 
 
+def gone(database: Database, *owners: str) -> list[str]:
+    with database.reading() as connection:
+        return absent(connection, owners)
+
+
 def test_an_owner_is_seen_until_its_connection_ends(postgres_database: Database) -> None:
     here, there = Presence(postgres_database, "here:1"), Presence(postgres_database, "there:2")
     here.keep()
     there.keep()
     there.keep()
     there.end()
-    with postgres_database.reading() as connection:
-        assert absent(connection, ["here:1", "there:2"]) == ["there:2"]
+    assert gone(postgres_database, "here:1", "there:2") == ["there:2"]
 
 
 def test_an_owner_ends_the_connection_that_the_server_still_believes_to_be_its(postgres_database: Database) -> None:
@@ -337,11 +341,9 @@ def test_an_owner_ends_the_connection_that_the_server_still_believes_to_be_its(p
     lost.keep()  # its end never reached the server
     here.keep()
     lost.end()
-    with postgres_database.reading() as connection:
-        assert absent(connection, ["here:1"]) == []
+    assert gone(postgres_database, "here:1") == []
     here.end()
-    with postgres_database.reading() as connection:
-        assert absent(connection, ["here:1"]) == ["here:1"]
+    assert gone(postgres_database, "here:1") == ["here:1"]
 
 
 def test_a_connection_that_may_not_be_ended_shows_its_owner_until_it_ends(postgres_database: Database) -> None:
@@ -356,12 +358,10 @@ def test_a_connection_that_may_not_be_ended_shows_its_owner_until_it_ends(postgr
         here.keep()
         here.keep()
     assert [line["event"] for line in told] == ["earlier_connection_stays"]
-    with postgres_database.reading() as connection:
-        assert absent(connection, ["here:1"]) == []
+    assert gone(postgres_database, "here:1") == []
     lost.end()
     here.keep()
-    with postgres_database.reading() as connection:
-        assert absent(connection, ["here:1"]) == []
+    assert gone(postgres_database, "here:1") == []
     other.close()
     with postgres_database.transaction() as connection:
         connection.execute(text("DROP ROLE weak"))

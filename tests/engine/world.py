@@ -132,10 +132,10 @@ class World(Running):
         write_cadences(self.installation.root, cadences)
         self.stages.use(load_workspace(self.installation.root))
 
-    def send_over(self, server: Server) -> None:
-        """From now on, instead of what `[smtp.primary]` says."""
+    def send_over(self, *servers: Server) -> None:
+        """From now on, instead of what `[smtp.NAME]` says of those names."""
         deliverer = self.stages.deliverer
-        deliverer.equipment = replace(deliverer.equipment, servers={"primary": server})
+        deliverer.equipment = replace(deliverer.equipment, servers={each.address.name: each for each in servers})
 
     def rows(self, table: Any, *columns: str) -> list[Any]:
         with self.database.reading() as connection:

@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import threading
+import time
 from pathlib import Path
 
 from nurture.store.database import Database
@@ -35,7 +35,7 @@ def test_who_is_told_to_stop_ends_though_a_thread_waits_for_the_database(tmp_pat
         try:
             link, _ = mute.accept()
             holding.execute("BEGIN IMMEDIATE")
-            threading.Event().wait(2)  # a tick comes by, and stays
+            time.sleep(2)  # a tick comes by, and stays
             daemon.send_signal(signal.SIGTERM)
             told, _ = daemon.communicate(timeout=20)
             assert holding.in_transaction
