@@ -13,14 +13,16 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 import httpx
+import structlog
 
+from nurture.delivery.connections import SERVER_DOWN_RETRY
 from nurture.delivery.conversation import Conversation, LinkLost, Patience
 from nurture.delivery.esp_provider import Answer, EspLetter, Exchange, Provider
 from nurture.delivery.esp_raw import MAILGUN, Mailgun, Ses
 from nurture.delivery.esp_request import HeldRequest, Link
 from nurture.delivery.replies import Reply
 from nurture.delivery.servers import Server, ServerAddress, ServerUnavailable
-from nurture.domain.message import ReplyClass
+from nurture.domain.message import ReplyCause, ReplyClass
 from nurture.domain.problem import Problem
 
 CONNECT_S = 30.0
@@ -29,6 +31,8 @@ ASK_AFTER_S = (1.0, 5.0)
 for which Brevo knows a key."""
 ANSWER_S = 120.0
 """How long the first answer of such a provider is waited for; the others have all the patience there is."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +81,30 @@ class EspServer(Server):
         self._clock = clock
         self._ask_after_s = ask_after_s
         self._leaving: set[asyncio.Task[None]] = set()
+        self._rests_until: datetime | None = None
+        self._why = ""
 
     async def close(self) -> None:
         await super().close()
         await asyncio.gather(*self._leaving)
 
+    def turned_away(self, why: str) -> None:
+        """Our account was refused: every letter would be, so none is tried for a minute, as with one that is down."""
+        if not self._is_resting:
+            self._rests_until, self._why = self._clock() + SERVER_DOWN_RETRY, why
+            log.warning("smtp_server_unavailable", server=self.address.name, error=why)
+
+    @property
+    def _is_resting(self) -> bool:
+        return self._rests_until is not None and self._clock() < self._rests_until
+
+    async def idle_conversation(self) -> Conversation | None:
+        return None if self._is_resting else await super().idle_conversation()
+
     async def _connect(self) -> Conversation:
         """The link itself is made with the first letter."""
+        if self._is_resting:
+            raise ServerUnavailable(self._why)
         return EspConversation(self, self._client(), self._patience)
 
     def exchange(self, recipient: str, wire: bytes) -> Exchange:
@@ -204,7 +225,10 @@ class EspConversation(Conversation):
             reply = read(answer)
         except LinkLost as error:
             raise LinkLost(self._server.discreet(str(error))) from None
-        return replace(reply, text=self._server.discreet(reply.text))
+        reply = replace(reply, text=self._server.discreet(reply.text))
+        if reply.cause is ReplyCause.OUR_ACCOUNT:
+            self._server.turned_away(reply.text)
+        return reply
 
 
 def _provider(address: EspAddress) -> Provider:

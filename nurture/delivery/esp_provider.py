@@ -17,11 +17,14 @@ from typing import Any
 
 from nurture.delivery.conversation import LinkLost
 from nurture.delivery.replies import Reply
-from nurture.domain.message import ReplyClass
+from nurture.domain.message import ReplyCause, ReplyClass
 
 NOBODY_KNOWS = frozenset({502, 504, 520, 524})
 """A gateway had no answer from behind it (RFC 9110 section 15.6; 520 and 524 are Cloudflare's): no verdict at all."""
 _SOFT = frozenset({408, 425, 429})
+_OF_OUR_ACCOUNT = frozenset({401, 402, 403, 404})
+"""No such key, no credit, not allowed, no such endpoint (RFC 9110 section 15.5): nothing was taken, nor would be."""
+_OF_THIS_LETTER = 400
 _STUFFED = re.compile(rb"(^|\r\n)\.")
 _SIGNATURE = re.compile(rb"^dkim-signature:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", re.IGNORECASE | re.MULTILINE)
 
@@ -112,13 +115,17 @@ def verdict(answer: Answer, *, accepted_as: str | None, is_invalid: bool, is_sof
         return Reply(klass=ReplyClass.ACCEPTED, text=_one_line(f"{status} accepted as {accepted_as}"))
     if status in NOBODY_KNOWS:
         raise LinkLost(f"{status}: the provider's gateway does not know what became of it")
-    return Reply(klass=_refusal(status, is_invalid=is_invalid, is_soft=is_soft), text=_words(answer))
+    klass = _refusal(status, is_invalid=is_invalid, is_soft=is_soft)
+    is_ours = klass is ReplyClass.SOFT and status in _OF_OUR_ACCOUNT
+    return Reply(klass=klass, text=_words(answer), cause=ReplyCause.OUR_ACCOUNT if is_ours else None)
 
 
 def _refusal(status: int, *, is_invalid: bool, is_soft: bool) -> ReplyClass:
     if is_soft or status in _SOFT or status >= 500:
         return ReplyClass.SOFT
-    return ReplyClass.HARD if is_invalid else ReplyClass.BLOCK
+    if is_invalid:
+        return ReplyClass.HARD
+    return ReplyClass.SOFT if status in _OF_OUR_ACCOUNT or status == _OF_THIS_LETTER else ReplyClass.BLOCK
 
 
 def _words(answer: Answer) -> str:

@@ -83,5 +83,7 @@ class ReplyCause(StrEnum):
 
     HOST_UNKNOWN = "host unknown"
     """The domain takes no mail: hard only once it stays so, because name servers fail and are mended."""
+    OUR_ACCOUNT = "our account"
+    """A provider lets nothing of ours in (the key, the credit, the endpoint): the same for whomever we write to."""
     THIS_ALONE = "this alone"
     """A block of this message or mailbox (too large, a closed group), which says nothing of the domain's other mail."""

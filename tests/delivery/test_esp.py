@@ -32,7 +32,7 @@ from nurture.delivery.esp_provider import EspLetter
 from nurture.delivery.esp_signature import signed_headers
 from nurture.delivery.replies import Reply
 from nurture.delivery.servers import ServerUnavailable
-from nurture.domain.message import ReplyClass
+from nurture.domain.message import ReplyCause, ReplyClass
 from nurture.domain.problem import Problem
 from tests.delivery.provider import LEAVE_EARLY, LEAVE_LATE, SILENCE, TOO_EARLY, Said, StandIn, stand_in
 
@@ -104,7 +104,7 @@ def server_for(provider: str, url: str, **more: Any) -> EspServer:
         stream=more.pop("stream", None),
         connections=2,
     )
-    return EspServer(address, patience=PATIENCE, clock=lambda: NOW, ask_after_s=(0, 0), **more)
+    return EspServer(address, patience=PATIENCE, ask_after_s=(0, 0), **({"clock": lambda: NOW} | more))
 
 
 @asynccontextmanager
@@ -301,23 +301,26 @@ HARD = [
     from_brevo(400, "invalid_parameter", "email is not valid in to"),
 ]
 BLOCK = [
-    from_sendgrid(400, "Bad Request"),
-    from_sendgrid(400, "Does not contain a valid address.", "from.email"),
-    from_sendgrid(401, "The provided authorization grant is invalid, expired, or revoked"),
-    from_sendgrid(403, "The from address does not match a verified Sender Identity.", "from"),
     from_postmark(422, 300, "Invalid 'From' address: 'anna@acme.example'."),
     from_postmark(422, 400, "The 'From' address you supplied is not a Sender Signature on your account."),
+]
+OURS = [
+    from_sendgrid(401, "The provided authorization grant is invalid, expired, or revoked"),
+    from_sendgrid(403, "The from address does not match a verified Sender Identity.", "from"),
     from_postmark(401, 10, "Request does not contain a valid Server token."),
-    from_mailgun(400, f"from {NO_ADDRESS}"),
     from_mailgun(404, "Domain not found: acme.example"),
     ("mailgun", Said(status=401, body="Forbidden")),
-    from_brevo(400, "invalid_parameter", "email is not valid in sender"),
     from_brevo(401, "unauthorized", "Key not found"),
     from_brevo(402, "not_enough_credits", "not enough credits"),
-    from_ses(400, "MessageRejected", "Email address is not verified."),
     from_ses(403, "UnrecognizedClientException", "The security token included in the request is invalid."),
 ]
 SOFT = [
+    *OURS,
+    from_sendgrid(400, "Bad Request"),
+    from_sendgrid(400, "Does not contain a valid address.", "from.email"),
+    from_mailgun(400, f"from {NO_ADDRESS}"),
+    from_brevo(400, "invalid_parameter", "email is not valid in sender"),
+    from_ses(400, "MessageRejected", "Email address is not verified."),
     from_ses(400, "LimitExceededException:http://internal.amazon.com/", "Daily message quota exceeded"),
 ]
 REFUSALS = [
@@ -333,6 +336,32 @@ def test_a_refusal_is_of_the_class_that_the_provider_gives_it(provider: str, sai
     assert reply.klass is klass
     assert reply.text.startswith(f"{said.status} ")
     assert "\n" not in reply.text and "{" not in reply.text
+
+
+@pytest.mark.parametrize("provider, said", OURS)
+def test_a_refusal_of_our_account_rests_the_whole_server_for_a_minute(provider: str, said: Said) -> None:
+    moments = [NOW]
+
+    async def story() -> None:
+        async with stand_in(said) as there:
+            server = server_for(provider, there.url, clock=lambda: moments[-1])
+            first, second = await server.conversation(), await server.conversation()
+            server.give_back(second)
+            assert await first.offer("anna@acme.example", "ben@example.com", WIRE) is None
+            reply = await first.dot()
+            server.give_back(first)
+            assert (reply.klass, reply.cause) == (ReplyClass.SOFT, ReplyCause.OUR_ACCOUNT)
+            for _ in range(2):
+                assert await server.idle_conversation() is None
+                with pytest.raises(ServerUnavailable, match=f"^{said.status} "):
+                    await server.conversation()
+            moments.append(NOW + timedelta(minutes=1))
+            assert await server.conversation() in (first, second)
+            first.abort()
+            second.abort()
+            await server.close()
+
+    run(story)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

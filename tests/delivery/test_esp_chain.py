@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from nurture.authoring.check import check_workspace
@@ -93,9 +95,38 @@ def test_an_address_that_the_provider_calls_invalid_has_bounced(tmp_path: Path) 
 
 def test_a_wrong_key_is_ours_to_mend_and_is_in_no_log_and_no_table(tmp_path: Path) -> None:
     message, _, logs = after(tmp_path, NO_TOKEN)
-    assert (message.status, message.reply_class) == ("deferred", "block")
+    assert (message.status, message.reply_class) == ("deferred", "soft")
     assert message.reply == "401 Unknown token: …"
+    said = {"server": "esp.pm", "error": message.reply, "event": "smtp_server_unavailable", "log_level": "warning"}
+    assert [each for each in logs if each["log_level"] == "warning"] == [said]
     assert KEY not in str(logs)
+
+
+def test_a_wrong_key_stops_nobodys_domain_and_once_it_is_mended_all_mail_goes_within_minutes(tmp_path: Path) -> None:
+    kept: list[Any] = []
+
+    async def story() -> None:
+        async with stand_in(NO_TOKEN, OK) as there:
+            world = open_world(make_workspace(tmp_path / "workspace", there.url), in_memory=False)
+            add_leads(world.database, "zoe", "yan", "xia")
+            add_leads(world.database, "uwe", at="other.example")
+            world.stages.enroll()
+            world.stages.advance()
+            await world.stages.deliver()
+            kept.append((len(there.asked), [row.status for row in world.rows(t.message, "status")]))
+            with world.database.reading() as connection:
+                assert connection.execute(select(t.domain_pause)).all() == []
+            world.clock.advance(timedelta(minutes=1, seconds=1))
+            await world.stages.deliver()
+            kept.append(sorted(row.status for row in world.rows(t.message, "status")))
+            world.clock.advance(timedelta(hours=1))
+            await world.stages.deliver()
+            kept.append([row.status for row in world.rows(t.message, "status")])
+            await world.stages.deliverer.close()
+            world.database.close()
+
+    in_a_loop(story)
+    assert kept == [(1, ["deferred"] * 4), ["deferred", "sent", "sent", "sent"], ["sent"] * 4]
 
 
 def test_an_answer_that_is_lost_leaves_it_unknown_and_nothing_is_sent_again(tmp_path: Path) -> None:
