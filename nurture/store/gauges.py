@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, exists, func, literal_column, select
 
+from nurture.domain.domain_health import ANY_SENDER
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.domain.message import MessageStatus
 from nurture.store import tables as t
@@ -38,7 +39,7 @@ class Gauges:
     mail: Line
     """Messages that a worker could claim now."""
     held: int
-    """Messages that would be due, but for a pause."""
+    """Messages that would be due, but for a pause, and all that a pause of their recipient's domain keeps."""
     leases_over: int
     workers_sending: int
     enrollments: Line
@@ -46,6 +47,10 @@ class Gauges:
     alerts_open: int
     paused: frozenset[str]
     """`all`, `cadence:NAME`, `sender:NAME` and `backlog:NAME` (`Pause.scope`)."""
+    domains_ill: int
+    """Recipients' domains that refuse so many that all mail to them waits."""
+    senders_blocked: int
+    """Senders' mail to a recipient's domain that waits because the domain blocks it."""
 
 
 def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
@@ -62,19 +67,22 @@ def read_gauges(connection: Connection, *, now: datetime) -> Gauges:
     over, workers = connection.execute(
         select(func.count().filter(m.lease_until < now), func.count(m.lease_owner.distinct())).where(sending)
     ).one()
+    ill, blocked = _domain_pauses(connection, now)
     open_alerts = t.alert.c.status.in_([literal_column("'open'"), literal_column("'snoozed'")])
     return Gauges(
         messages={status.value: found[status] for status in OPEN},
         mail=Line(
             due=sum(row.due for row in may_go), age_s=_age(min((row.first for row in may_go), default=None), now)
         ),
-        held=sum(row.due for row in waiting if not row.may_go),
+        held=sum(row.due for row in waiting if not row.may_go) + sum(row.behind for row in waiting),
         leases_over=over,
         workers_sending=workers,
         enrollments=_line(connection, e.due_at, e.status == as_indexed(EnrollmentStatus.ACTIVE), now),
         posts=_line(connection, p.not_before, p.status == literal_column("'queued'"), now),
         alerts_open=_count(connection, open_alerts),
         paused=paused_scopes(connection),
+        domains_ill=ill,
+        senders_blocked=blocked,
     )
 
 
@@ -84,12 +92,34 @@ def _waiting(connection: Connection, now: datetime) -> Sequence[Any]:
     """
     m = t.message.c
     grouped = (m.status, m.cadence, m.version, m.sender, t.pause.c.scope.label("backlog"))
-    due = func.count().filter(m.not_before <= now)
-    groups = select(*grouped, func.count().label("waiting"), due.label("due"), func.min(m.not_before).label("first"))
+    behind = _behind_a_domain(now)
+    counts = {
+        "waiting": func.count(),
+        "behind": func.count().filter(behind),
+        "due": func.count().filter(m.not_before <= now, ~behind),
+        "first": func.min(m.not_before).filter(~behind),
+    }
+    groups = select(*grouped, *(each.label(name) for name, each in counts.items()))
     groups = groups.select_from(t.message.outerjoin(t.pause, in_backlog(t.message)))
     of = groups.where(IS_WAITING).group_by(*grouped).subquery()
     may_go = of.c.backlog.is_(None) & nothing_stops(of)
     return connection.execute(select(of, may_go.label("may_go"))).all()
+
+
+def _behind_a_domain(now: datetime) -> ColumnElement[bool]:
+    """Wherever its time stands: what is looked at is put off to the end of the pause."""
+    p, m = t.domain_pause.c, t.message.c
+    of = [p.domain == m.recipient_domain, p.sender.in_([m.sender, ANY_SENDER]), p.until > now]
+    return exists(select(1).where(*of).correlate(t.message))
+
+
+def _domain_pauses(connection: Connection, now: datetime) -> tuple[int, int]:
+    """(of all senders, of one)"""
+    p = t.domain_pause.c
+    ill = p.sender == ANY_SENDER
+    counts = select(func.count().filter(ill), func.count().filter(~ill)).select_from(t.domain_pause)
+    row = connection.execute(counts.where(p.until > now)).one()
+    return row[0], row[1]
 
 
 def _line(connection: Connection, since: ColumnElement[datetime], waits: ColumnElement[bool], now: datetime) -> Line:

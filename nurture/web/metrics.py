@@ -57,7 +57,10 @@ METRICS: tuple[Described, ...] = (
     ),
     _gauge("nurture_messages_due", "Messages that could be sent now: their time has come, and no pause holds them."),
     _gauge("nurture_oldest_due_message_age_seconds", "How long the first of those has been due; 0 where none is."),
-    _gauge("nurture_messages_held", "Messages whose time has come, and that a pause holds."),
+    _gauge(
+        "nurture_messages_held",
+        "Messages that a pause holds: their time has come, or they wait for their recipient's domain.",
+    ),
     _gauge("nurture_leases_over", "Messages under way whose lease is over, so that their worker may be gone."),
     _gauge("nurture_workers_sending", "Processes that have messages under way."),
     _gauge("nurture_enrollments_due", "Active enrollments whose next step is due."),
@@ -71,6 +74,12 @@ METRICS: tuple[Described, ...] = (
         "empty for all.",
         "kind",
         "name",
+    ),
+    _gauge(
+        "nurture_domains_paused",
+        "Recipients' domains to which mail waits, by kind: ill, where they refuse so many that all of it does, or "
+        "blocked, counted once for each sender whose mail they block. Both end by themselves.",
+        "kind",
     ),
     _counter(
         "nurture_message_outcomes_total",
@@ -191,6 +200,7 @@ def _gauged(gauges: Gauges | None) -> dict[str, Samples]:
         "nurture_oldest_due_post_age_seconds": {(): gauges.posts.age_s},
         "nurture_alerts_open": {(): gauges.alerts_open},
         "nurture_paused": dict(_paused(gauges.paused)),
+        "nurture_domains_paused": {("ill",): gauges.domains_ill, ("blocked",): gauges.senders_blocked},
     }
 
 

@@ -59,6 +59,8 @@ def test_nothing_is_there(database: Database) -> None:
         posts=Line(due=0, age_s=0),
         alerts_open=0,
         paused=frozenset(),
+        domains_ill=0,
+        senders_blocked=0,
     )
 
 
@@ -94,6 +96,8 @@ def test_each_is_counted_once_and_where_it_belongs(database: Database) -> None:
         posts=Line(due=2, age_s=4 * 3600),
         alerts_open=3,
         paused=frozenset({"sender:ben", "cadence:trial"}),
+        domains_ill=0,
+        senders_blocked=0,
     )
 
 
@@ -104,6 +108,22 @@ def test_while_everything_is_stopped_mail_that_is_no_cadences_is_due_still(datab
         pause(connection, ALL, now=MONDAY)
     found = gauges(database)
     assert (found.mail.due, found.mail.age_s, found.held) == (1, 0, 3)
+
+
+def test_mail_that_waits_for_its_recipients_domain_is_held_wherever_its_time_stands(database: Database) -> None:
+    pauses = {("shut.example", "anna"): HOUR, ("ill.example", ""): HOUR, ("well.example", ""): -HOUR}
+    with database.transaction() as connection:
+        for (domain, sender), left in pauses.items():
+            row = {"domain": domain, "sender": sender, "since": MONDAY - HOUR, "until": MONDAY + left, "times": 1}
+            connection.execute(insert(t.domain_pause).values(**row, reply="no"))
+        messages(connection, 1, "deferred", recipient_domain="shut.example", not_before=MONDAY + HOUR)
+        messages(connection, 2, "queued", recipient_domain="ill.example", not_before=MONDAY - HOUR)
+        messages(connection, 4, "deferred", recipient_domain="ill.example", sender="ben", not_before=MONDAY + HOUR)
+        messages(connection, 8, "queued", recipient_domain="shut.example", sender="ben")
+        messages(connection, 16, "queued", recipient_domain="well.example")
+    found = gauges(database)
+    assert (found.mail.due, found.mail.age_s, found.held) == (24, 0, 7)
+    assert (found.domains_ill, found.senders_blocked) == (1, 1)
 
 
 def test_no_question_reads_what_is_done(sqlite_database: Database) -> None:
@@ -117,10 +137,10 @@ def test_no_question_reads_what_is_done(sqlite_database: Database) -> None:
     gauges(sqlite_database)
     event.remove(sqlite_database.engine, "before_cursor_execute", keep)
     selects = [each for each in asked if each[0].startswith("SELECT")]
-    assert len(selects) == 8
+    assert len(selects) == 9
     with sqlite_database.reading() as connection:
         for statement, parameters in selects:
             plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
             large = [line for line in plan if line.split()[1] in ("message", "enrollment", "post", "alert")]
             assert all("INDEX" in line for line in large), plan
-            assert large or "FROM pause" in statement, plan
+            assert large or "FROM pause" in statement or "FROM domain_pause" in statement, plan
