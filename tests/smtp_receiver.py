@@ -3,10 +3,11 @@
     python tests/smtp_receiver.py --folder DIR [--port 0] [--drop P] [--defer P] [--pace S] [--seed N] [--keep]
 
 The first line on standard output is the port. `received.log` in the folder is the oracle: a line of JSON for each
-message whose end was received, synced to disk before the answer. `--drop P`: with that probability the link is lost
-after the final dot, half of the time with the message recorded, half without. `--defer P`: 451 after the dot. `--keep`
-stores whole messages as N.eml. Recipients steer it: an address that starts with `unknown` gets 550 5.1.1, `blocked`
-550 5.7.1, `greylisted` 451 at RCPT, `leaving` 421 at RCPT, `stall` no answer at all.
+message whose end was received, synced to disk before the answer; `links` in it is how many were open at once at most
+by then. `--drop P`: with that probability the link is lost after the final dot, half of the time with the message
+recorded, half without. `--defer P`: 451 after the dot. `--keep` stores whole messages as N.eml. Recipients steer it: an
+address that starts with `unknown` gets 550 5.1.1, `blocked` 550 5.7.1, `greylisted` 451 at RCPT, `leaving` 421 at RCPT,
+`stall` no answer at all.
 
 `--steered` reads what to do from standard input, a line each: `drop` loses every link that is open, `stall STAGE S`
 says nothing at that stage of a session for S seconds from now (`STAGES`), `pace S` is a new pace. What was received to
@@ -42,6 +43,7 @@ class Receiver:
         self.log = os.open(options.folder / "received.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
         self.count = 0
         self.links: set[asyncio.StreamWriter] = set()
+        self.most_links = 0
         self.stalled, self.stalled_until = "", 0.0
 
     async def serve(self) -> None:
@@ -72,6 +74,7 @@ class Receiver:
 
     async def session(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.links.add(writer)
+        self.most_links = max(self.most_links, len(self.links))
         try:
             await self.talk(reader, writer)
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -141,6 +144,7 @@ class Receiver:
         found = re.search(rb"(?im)^message-id: *<(.*?)>", body)
         self.count += 1
         line = {"to": recipient, "message_id": found[1].decode() if found else None, "size": len(body)}
+        line["links"] = self.most_links
         os.write(self.log, json.dumps(line).encode() + b"\n")
         os.fdatasync(self.log)
         if self.options.keep:

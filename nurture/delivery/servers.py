@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiosmtplib
 
@@ -31,40 +32,97 @@ class ServerUnavailable(Exception):
     """No connection, no TLS or no login: nothing was said about any message."""
 
 
+class Slots(Protocol):
+    """Connections to one server that this process may have open, of those that it shares with others."""
+
+    def allow(self, count: int) -> bool:
+        """Whether so many may be open, or stay so."""
+
+    @property
+    def may_take(self) -> bool:
+        """Whether it is worth asking for another."""
+
+    def take(self, count: int) -> bool:
+        """Ask for as many more as that takes; whether so many may be open then. Blocks."""
+
+
 class Server:
-    """One next hop: up to `connections` conversations, reused."""
+    """One next hop: up to `connections` conversations, reused; fewer where other processes have theirs of `slots`."""
 
     def __init__(self, address: ServerAddress, *, patience: Patience, tls: ssl.SSLContext | None = None) -> None:
         self.address = address
+        self.slots: Slots | None = None
+        """None: nobody else connects to it."""
         self._patience = patience
         self._tls = tls
         self._idle: list[Conversation] = []
+        self.busy_count = 0
+        """Conversations that somebody has, or that are being opened or closed."""
 
     async def rest(self, seconds: float) -> None:
         """Let time pass until a message may start."""
         if seconds > 0:
             await asyncio.sleep(seconds)
 
+    @property
+    def connection_count(self) -> int:
+        """The busy ones and the idle ones."""
+        return self.busy_count + sum(conversation.open for conversation in self._idle)
+
+    @property
+    def may_connect(self) -> bool:
+        """Whether it is worth trying to open another connection: there is a slot for it, or there may be one."""
+        return self.slots is None or self.slots.allow(self.connection_count + 1) or self.slots.may_take
+
     async def conversation(self) -> Conversation:
-        """An open conversation, reused or new. Raises ServerUnavailable."""
-        return await self.idle_conversation() or await self._connect()
+        """An open conversation, reused or new, to be given back. Raises ServerUnavailable."""
+        return await self.idle_conversation() or await self._opened()
 
     async def idle_conversation(self) -> Conversation | None:
-        """One that is open and that nobody uses, if there is any."""
+        """One that is open and that nobody uses, if there is any; to be given back."""
         while self._idle:
             idle = self._idle.pop()
-            if idle.open and idle.message_count < MESSAGES_A_CONNECTION:
+            if idle.open and idle.message_count < MESSAGES_A_CONNECTION and self._is_allowed(1):
+                self.busy_count += 1
                 return idle
-            await idle.quit()
+            await self._leave(idle)
         return None
 
-    def give_back(self, conversation: Conversation) -> None:
-        if conversation.open:
+    async def give_back(self, conversation: Conversation) -> None:
+        """Keep it for another message, unless it ended, or others wait for its slot."""
+        self.busy_count -= 1
+        if conversation.open and self._is_allowed(1):
             self._idle.append(conversation)
+        else:
+            await self._leave(conversation)
+
+    async def shrink(self) -> None:
+        """Close idle connections until those that are open have a slot each."""
+        while self._idle and not self._is_allowed(0):
+            await self._leave(self._idle.pop(0))
 
     async def close(self) -> None:
-        idle, self._idle = self._idle, []
-        await asyncio.gather(*(conversation.quit() for conversation in idle))
+        await asyncio.gather(*(self._leave(self._idle.pop()) for _ in range(len(self._idle))))
+
+    def _is_allowed(self, more: int) -> bool:
+        return self.slots is None or self.slots.allow(self.connection_count + more)
+
+    async def _leave(self, conversation: Conversation) -> None:
+        self.busy_count += 1  # it is there until it is gone
+        try:
+            await conversation.quit()
+        finally:
+            self.busy_count -= 1
+
+    async def _opened(self) -> Conversation:
+        self.busy_count += 1
+        try:
+            if self.slots is not None and not await asyncio.to_thread(self.slots.take, self.connection_count):
+                raise NoSlot(self)
+            return await self._connect()
+        except BaseException:
+            self.busy_count -= 1
+            raise
 
     async def _connect(self) -> Conversation:
         address = self.address
@@ -106,6 +164,13 @@ class Server:
         if self._tls is None:
             self._tls = ssl.create_default_context()
         return self._tls
+
+
+class NoSlot(ServerUnavailable):
+    """Nothing is wrong with the server: other processes have all connections to it that there may be."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(f"{server.address.name}: other processes have all its connections")
 
 
 def _one_line(error: Exception) -> str:

@@ -37,6 +37,7 @@ ONE_AT_A_TIME = ("react", "hand_over", "enroll", "maintain")
 ANYWAY = {stage: timedelta(seconds=9 if stage == "enroll" else 55) for stage in TICKS}
 """A stage that nobody finished for so long is run whether or not rows ask for it: a little less than whole ticks."""
 CLOCK_CHECK_S = 2
+ATTEND_S = 5
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 """After it a silent process's job is another's."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)
@@ -77,6 +78,7 @@ class Distributed:
         for stage, seconds in TICKS.items():
             self._ticking.every(seconds, stage, partial(self._unless_away, partial(self._ask_for, stage)))
         self._ticking.every(CLOCK_CHECK_S, "clock", partial(self._unless_away, self._look_at_clocks))
+        self._ticking.every(ATTEND_S, "attend", partial(self._unless_away, self._attend))
         self._ticking.every(RELOAD_S, "reload", partial(contained, "reload", in_thread(reload)))
         stages.deliverer.may_claim = lambda: self._clock_check.agreed
 
@@ -119,6 +121,10 @@ class Distributed:
         if self._away and self._worker is not None:
             self._away = False
             log.info("database_back")
+
+    async def _attend(self) -> None:
+        if "deliver" not in self._busy:  # a pass sees to it itself
+            await self._stages.deliverer.attend()
 
     async def _unless_away(self, work: Callable[[], Awaitable[object]]) -> None:
         """Whatever keeps a look from being taken, the next tick looks again; told once."""

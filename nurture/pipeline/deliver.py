@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
-from nurture.delivery.servers import Server, ServerUnavailable
+from nurture.delivery.servers import NoSlot, Server, ServerUnavailable
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
@@ -55,6 +55,7 @@ from nurture.store.outbox import (
     renew,
 )
 from nurture.store.presence import Presence, absent
+from nurture.store.slots import Slots
 
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
@@ -108,6 +109,7 @@ class Deliverer:
         self._due_by: datetime | None = None
         self._draining = False
         self._presence = Presence(database, owner)
+        self._slots = Slots(self._presence)
         self._domains = Domains()
         self._endings = Endings(clock=clock, rng=rng, domains=self._domains, counters=self._counters)
         self.may_claim: Callable[[], bool] = lambda: True
@@ -120,6 +122,24 @@ class Deliverer:
     def use(self, equipment: Equipment) -> None:
         """From the next pass on; the present one claims nothing more."""
         self._next = equipment
+
+    async def attend(self, *, at_least: int = 0) -> None:
+        """Every few seconds, also while nothing is sent: be seen, and leave others their share of the connections.
+
+        Keeps slots for those that are open, and for `at_least` so many to each server. Over SQLite there are no others.
+        Raises DBAPIError: the database is away.
+        """
+        if self._database.is_sqlite:
+            return
+        servers = self.equipment.servers
+        for name, server in servers.items():
+            server.slots = self._slots.of(name, server.address.connections)
+        await asyncio.to_thread(self._presence.keep)
+        await asyncio.to_thread(self._slots.look)
+        for server in servers.values():
+            await server.shrink()
+        counts = {name: max(at_least, server.connection_count) for name, server in servers.items()}
+        await asyncio.to_thread(self._slots.free, self._slots.beyond(counts))
 
     async def close(self) -> None:
         for server in self.equipment.servers.values():
@@ -137,7 +157,7 @@ class Deliverer:
         self._domains.forget()
         self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
         self._due_by = due_by
-        await asyncio.to_thread(self._presence.keep)
+        await self.attend()
         await asyncio.to_thread(self._end_leases)
         first = await asyncio.to_thread(self._claim)
         if first:
@@ -164,6 +184,8 @@ class Deliverer:
 
     def _claim(self, busy_servers: Collection[str] = ()) -> list[Claimed]:
         """Decide about due messages, and take those that may go, in one transaction."""
+        slots = {name: server.slots for name, server in self.equipment.servers.items() if server.slots is not None}
+        busy_servers = {*busy_servers, *(name for name, each in slots.items() if not each.take(1))}
         while not self._draining and self._next is None and self.may_claim():
             now = self._clock()
             with self._database.transaction() as connection:
@@ -252,6 +274,7 @@ class Deliverer:
         while True:
             await asyncio.sleep(TAKE_UP_EVERY_S)
             try:
+                await self.attend(at_least=1)
                 await asyncio.to_thread(self._look_at_domains)
                 if self.may_claim():
                     await asyncio.to_thread(self._end_leases)
@@ -268,7 +291,6 @@ class Deliverer:
                 self._domains.write_counts(connection, self._clock())
 
     def _renew_rows(self, rows: list[int], lease: Lease) -> None:
-        self._presence.keep()
         with self._database.transaction() as connection:
             renew(connection, rows, lease)
 
@@ -337,23 +359,32 @@ class Deliverer:
     async def _attempt(
         self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
     ) -> Outcome | None:
-        now = self._clock()
-        if claimed.expires_at is not None and claimed.expires_at <= now:
-            return self._endings.given_back(claimed, "its time ended while it stood in line")
-        if now - (claimed.starts_at or claimed.claimed_at) > IN_LINE_AT_MOST:
-            return self._endings.given_back(claimed, "it stood in line for too long")
-        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
-        if pause is not None:
-            return self._endings.given_back(claimed, str(pause))
+        outdated = self._outdated(claimed, since=claimed.starts_at or claimed.claimed_at)
+        if outdated is not None:
+            return outdated
         if claimed.starts_at is not None:
             await self._await_turn(server, claimed.row, claimed.starts_at)
+        ready_at = self._clock()
         try:
             async with self._connections.conversation(server) as conversation:
-                return await self._speak(conversation, claimed, outgoing, commits)
+                outdated = self._outdated(claimed, since=ready_at)  # others may have spoken first
+                return outdated or await self._speak(conversation, claimed, outgoing, commits)
+        except NoSlot as error:
+            return self._endings.given_back(claimed, str(error))
         except ServerUnavailable as error:
             return self._endings.deferred(claimed, str(error), until=self._clock() + SERVER_DOWN_RETRY)
         except LinkLost as error:
             return self._endings.deferred(claimed, f"link lost before the end of the message: {error}")
+
+    def _outdated(self, claimed: Claimed, *, since: datetime) -> Outcome | None:
+        """Given back, where what was so at the claim is so no more, or may not be: it stood in line `since` then."""
+        now = self._clock()
+        if claimed.expires_at is not None and claimed.expires_at <= now:
+            return self._endings.given_back(claimed, "its time ended while it stood in line")
+        if now - since > IN_LINE_AT_MOST:
+            return self._endings.given_back(claimed, "it stood in line for too long")
+        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
+        return self._endings.given_back(claimed, str(pause)) if pause is not None else None
 
     async def _await_turn(self, server: Server, row: Any, starts_at: datetime) -> None:
         """Until the moment that a rate dealt it; who missed theirs are dealt others, or they would all go at once."""

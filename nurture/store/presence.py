@@ -6,8 +6,11 @@ A lost connection looks the same as a death: only what the lease epoch guards an
 
 from __future__ import annotations
 
+import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection, text
@@ -17,23 +20,34 @@ from nurture.store.database import Database
 
 NAMES = 7214002
 """The first half of the lock's number; the second is made from the owner's name."""
+SILENT_AT_MOST = timedelta(seconds=150)
+"""A process that froze is absent when its leases are over, though its connection stands."""
 INSUFFICIENT_PRIVILEGE = "42501"
 HELD = (
     "FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
     " AND classid = :names AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 )
 
+T = TypeVar("T")
+
 log = structlog.get_logger()
 
 
 class Presence:
-    """One owner's lock. On SQLite nothing is held: a file lock says there who lives."""
+    """One owner's lock, and what else it holds while it is there (`Slots`). Any thread may call.
+
+    On SQLite nothing is held: a file lock says there who lives.
+    """
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database = database
         self._number = _number(owner)
+        self._lock = threading.RLock()
         self._connection: Connection | None = None
+        self._is_seen = False
         self._told = False
+        self.on_return: Callable[[Connection], None] = lambda _: None
+        """Called with each connection before anybody else uses it: what the one before held is held no more."""
         if not database.is_sqlite:
             database.before_close(self.end)
 
@@ -41,32 +55,51 @@ class Presence:
         """Be seen from now on, or again where the connection was lost. Raises DBAPIError: the database is away."""
         if self._database.is_sqlite:
             return
-        if self._connection is not None:
-            try:
-                self._connection.exec_driver_sql("SELECT 1")
-            except DBAPIError:
-                self.end()
-        if self._connection is None:
-            self._connection = self._hold()
+        with self._lock:
+            if self._connection is not None:
+                try:
+                    self._connection.exec_driver_sql("SELECT 1")
+                except DBAPIError:
+                    self.end()
+            if self._connection is None:
+                self._connection = self._connect()
+            self._is_seen = self._is_seen or self._is_free(self._connection) or self._is_freed(self._connection)
 
-    def _hold(self) -> Connection | None:
-        """None where an earlier connection of ours holds the lock and may not be ended: it has us seen meanwhile."""
+    def with_connection(self, work: Callable[[Connection], T]) -> T | None:
+        """What this work on the connection returns; None where there is none, or it was lost: `keep` makes another."""
+        with self._lock:
+            if self._connection is None:
+                return None
+            try:
+                return work(self._connection)
+            except DBAPIError:
+                return None
+
+    def end(self) -> None:
+        with self._lock:
+            connection, self._connection, self._is_seen = self._connection, None, False
+            if connection is not None:
+                connection.close()
+
+    def _connect(self) -> Connection:
         connection = self._database.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.detach()  # it is nobody else's until it ends
         try:
-            if self._is_free(connection) or self._is_freed(connection):
-                return connection
+            connection.exec_driver_sql(f"SET idle_session_timeout = {SILENT_AT_MOST // timedelta(milliseconds=1)}")
+            self.on_return(connection)
         except DBAPIError:
             connection.close()
             raise
-        connection.close()
-        return None
+        return connection
 
     def _is_free(self, connection: Connection) -> bool:
         return bool(connection.scalar(text(f"SELECT pg_try_advisory_lock({NAMES}, {self._number})")))
 
     def _is_freed(self, connection: Connection) -> bool:
-        """A server that never heard of the end of a connection keeps its lock for hours. Nobody else has this name."""
+        """A server that never heard of the end of a connection keeps its lock for hours. Nobody else has this name.
+
+        Where the earlier connection may not be ended it has us seen meanwhile.
+        """
         holder = text(f"SELECT pg_terminate_backend(pid) {HELD} AND objid = :number")
         try:
             connection.execute(holder, {"names": NAMES, "number": self._number})
@@ -80,20 +113,23 @@ class Presence:
         connection.exec_driver_sql(f"SELECT pg_advisory_lock({NAMES}, {self._number})")
         return True
 
-    def end(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
 
 def absent(connection: Connection, owners: Iterable[str]) -> list[str]:
     """Those of these owners that hold no lock; on SQLite nobody can tell, so none."""
     asked = list(owners)
     if not asked or connection.dialect.name == "sqlite":
         return []
-    statement = text(f"SELECT objid::bigint {HELD}")
-    present = set(connection.scalars(statement, {"names": NAMES}))
+    present = set(_present(connection))
     return [owner for owner in asked if _number(owner) not in present]
+
+
+def present_count(connection: Connection) -> int:
+    """How many owners are at work."""
+    return len(_present(connection))
+
+
+def _present(connection: Connection) -> list[int]:
+    return list(connection.scalars(text(f"SELECT objid::bigint {HELD}"), {"names": NAMES}))
 
 
 def _number(owner: str) -> int:

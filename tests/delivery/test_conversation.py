@@ -37,7 +37,7 @@ def test_nothing_arrives_before_the_dot_and_everything_after_it(receiver: Receiv
         assert (await conversation.dot()).accepted
         assert [each["to"] for each in receiver.received()] == ["zoe@example.com"]
         assert receiver.messages()[0].endswith(b"\r\n.dots\r\nend\r\n")
-        server.give_back(conversation)
+        await server.give_back(conversation)
         assert await server.conversation() is conversation
         await conversation.quit()
 

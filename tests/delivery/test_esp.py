@@ -346,10 +346,10 @@ def test_a_refusal_of_our_account_rests_the_whole_server_for_a_minute(provider: 
         async with stand_in(said) as there:
             server = server_for(provider, there.url, clock=lambda: moments[-1])
             first, second = await server.conversation(), await server.conversation()
-            server.give_back(second)
+            await server.give_back(second)
             assert await first.offer("anna@acme.example", "ben@example.com", WIRE) is None
             reply = await first.dot()
-            server.give_back(first)
+            await server.give_back(first)
             assert (reply.klass, reply.cause) == (ReplyClass.SOFT, ReplyCause.OUR_ACCOUNT)
             for _ in range(2):
                 assert await server.idle_conversation() is None

@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -35,6 +36,8 @@ def workers(
     root = make_root(tmp_path / "workspace", url=postgres_url, config=config, **cadences)
     clock = VirtualClock(MONDAY)
     opened = [open_world(root, clock=clock, sole_worker=False) for _ in range(request.param)]
+    for world in opened:
+        world.hop.address = replace(world.hop.address, connections=2 * request.param)
     add_leads(opened[0].database, *(f"lead{number}" for number in range(LEADS)))
     yield opened
     for world in opened:

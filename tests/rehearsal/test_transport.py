@@ -23,7 +23,7 @@ def test_a_message_arrives_with_its_dot() -> None:
         assert await conversation.offer("anna@acme.example", "zoe@example.com", b"one\r\n") is None
         assert server.kept == []
         assert (await conversation.dot()).accepted
-        server.give_back(conversation)
+        await server.give_back(conversation)
         assert await server.conversation() is conversation
         assert conversation.message_count == 1
 
@@ -41,7 +41,7 @@ def test_what_was_aborted_never_arrives() -> None:
         assert not conversation.open
         with pytest.raises(LinkLost):
             await conversation.dot()
-        server.give_back(conversation)
+        await server.give_back(conversation)
         assert await server.conversation() is not conversation
         await server.close()
 
