@@ -33,6 +33,7 @@ from nurture.documents.values import (
     Text,
     WindowText,
     Zone,
+    mail_domain,
 )
 from nurture.domain.cadence import Window
 from nurture.domain.mailbox import read_mailbox
@@ -451,6 +452,16 @@ def _esp_checks(settings: Settings, document: Document) -> Iterator[Finding]:
             yield document.finding(document.value_at(("esp", name, "url")), "esp-url", message)
 
 
+def _domain_checks(document: Document) -> Iterator[Finding]:
+    """Two spellings of one domain: only one of their limits would be kept."""
+    first: dict[str, str] = {}
+    for written in document.data.get("domains", {}):
+        other = first.setdefault(mail_domain(written), written)
+        if other != written:
+            message = f"'{written}' is the same domain as '{other}' above: keep one of them"
+            yield document.finding(document.key_at(("domains", written)), "duplicate-key", message)
+
+
 def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
     """What one key says about another."""
 
@@ -488,6 +499,7 @@ def _cross_checks(settings: Settings, document: Document) -> Iterator[Finding]:
             message = f"missing key '{missing}': kind = \"{inbox.kind}\" needs it"
             yield document.finding(document.value_at(("inbox", name)), "missing-key", message)
     yield from _esp_checks(settings, document)
+    yield from _domain_checks(document)
     for name, server in settings.smtp.items():
         if (server.username is None) != (server.password is None):
             message = "'username' and 'password' go together"

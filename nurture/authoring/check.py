@@ -10,7 +10,7 @@ from nurture.authoring.content_checks import check_content, library_of
 from nurture.authoring.findings_out import count
 from nurture.authoring.lint import lint
 from nurture.authoring.never_sent import never_sent
-from nurture.authoring.render_checks import check_messages, check_rendering
+from nurture.authoring.render_checks import check_messages, check_rendering, check_senders
 from nurture.authoring.rivals import rivals
 from nurture.authoring.sources import read_sources
 from nurture.authoring.template_checks import check_templates
@@ -79,6 +79,7 @@ def findings_of(compiled: Compiled, library: TemplateLibrary) -> tuple[Finding, 
         *never_sent(compiled),
         *check_templates(compiled),
         *check_content(compiled, library),
+        *check_senders(compiled),
         *check_rendering(compiled, library),
         *check_messages(compiled, library),
     }

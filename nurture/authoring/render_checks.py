@@ -14,6 +14,7 @@ from nurture.authoring.samples import OF_EVERY_LEAD, SAMPLES, SOME_DAY, sample_e
 from nurture.authoring.sources import FORMS, TEMPLATES
 from nurture.authoring.step_keys import KeyedStep, in_file_order, key_steps
 from nurture.authoring.workspace import Compiled
+from nurture.content.headers import mailbox_value
 from nurture.content.languages import language_of
 from nurture.content.letters import Composer, Letter, LetterRequest, LinkStyle, RenderProblem
 from nurture.content.lint import lint_html, lint_text
@@ -177,6 +178,20 @@ def _filled(library: TemplateLibrary, text: str, context: Mapping[str, Any]) -> 
 
 def _sender(settings: Settings) -> Mailbox:
     return read_mailbox(settings.senders[settings.sending.sender].from_)
+
+
+def check_senders(compiled: Compiled) -> Iterator[Finding]:
+    """Mailboxes of `[senders]` that can be read, but stand in no header: whatever such a sender sent would fail."""
+    settings, document = compiled.sources.settings, compiled.sources.config
+    if settings is None or document is None:
+        return
+    for name, sender in settings.senders.items():
+        for key, mailbox in (("from", sender.from_), ("reply_to", sender.reply_to)):
+            try:
+                if mailbox is not None:
+                    mailbox_value(mailbox, key)
+            except RenderProblem as problem:
+                yield document.finding(document.value_at(("senders", name, key)), "render", str(problem))
 
 
 def _bad_lines(letter: _Letter, library: TemplateLibrary, context: dict[str, Any], *, full: bool) -> Iterator[Finding]:

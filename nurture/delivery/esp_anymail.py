@@ -28,7 +28,7 @@ from anymail.exceptions import AnymailError, AnymailNotSupportedWarning
 from django.core.mail import EmailMultiAlternatives
 
 from nurture.delivery.conversation import CannotCarry, LinkLost
-from nurture.delivery.esp_provider import Answer, EspLetter, Exchange, HttpRequest, verdict
+from nurture.delivery.esp_provider import About, Answer, EspLetter, Exchange, HttpRequest, verdict
 from nurture.delivery.replies import Reply
 from nurture.domain.message import ReplyClass
 
@@ -42,13 +42,13 @@ _BREVO_SEEN = "duplicate_request"
 class AnymailProvider:
     """One of anymail's backends, and what is particular about it.
 
-    `adjust` sets what the provider alone understands; `is_invalid`: the answer says so of the recipient's address;
+    `adjust` sets what the provider alone understands; `about`: what the words of an answer speak of, where they tell;
     `acts_once`: a request with the same idempotency key is acted on once.
     """
 
     backend: Any = field(repr=False)
     adjust: Callable[[Any, datetime], None]
-    is_invalid: Callable[[Answer], bool]
+    about: Callable[[Answer], About | None]
     acts_once: bool = False
 
     def __call__(self, letter: EspLetter, now: datetime) -> Exchange:
@@ -70,16 +70,16 @@ class AnymailProvider:
 
     def _read(self, answer: Answer, payload: Any, message: Any) -> Reply:
         response = _as_response(answer)
-        is_invalid, accepted_as = self.is_invalid(answer), answer.headers.get("x-message-id")
+        about, accepted_as = self.about(answer), answer.headers.get("x-message-id")
         try:
             self.backend.raise_for_status(response, payload, message)
             statuses = self.backend.parse_recipient_status(response, payload, message)
         except AnymailError:
             statuses = {}
         for status in statuses.values():
-            is_invalid = is_invalid or status.status in ("invalid", "rejected")
+            about = About.RECIPIENT if status.status in ("invalid", "rejected") else about
             accepted_as = status.message_id or accepted_as
-        return verdict(answer, accepted_as=accepted_as, is_invalid=is_invalid)
+        return verdict(answer, accepted_as=accepted_as, about=about)
 
 
 def sendgrid_provider(api_key: str, url: str | None) -> AnymailProvider:
@@ -91,7 +91,7 @@ def sendgrid_provider(api_key: str, url: str | None) -> AnymailProvider:
         # anymail has nobody who tries it against SendGrid itself any more; its payloads are as SendGrid documents them
         warnings.simplefilter("ignore", AnymailNotSupportedWarning)
         backend = sendgrid.EmailBackend(api_key=api_key, generate_message_id=False, **_at(url))
-    return AnymailProvider(backend=backend, adjust=adjust, is_invalid=_sendgrid_says_invalid)
+    return AnymailProvider(backend=backend, adjust=adjust, about=_sendgrid_speaks_of)
 
 
 def postmark_provider(api_key: str, url: str | None, stream: str | None) -> AnymailProvider:
@@ -100,7 +100,7 @@ def postmark_provider(api_key: str, url: str | None, stream: str | None) -> Anym
         message.extra_headers["X-PM-KeepID"] = "true"  # else Postmark puts a Message-ID of its own in the place of ours
 
     backend = postmark.EmailBackend(server_token=api_key, message_stream=stream, **_at(url))
-    return AnymailProvider(backend=backend, adjust=adjust, is_invalid=lambda _: False)
+    return AnymailProvider(backend=backend, adjust=adjust, about=lambda _: None)
 
 
 def brevo_provider(api_key: str, url: str | None) -> AnymailProvider:
@@ -113,26 +113,30 @@ def brevo_provider(api_key: str, url: str | None) -> AnymailProvider:
         )
 
     backend = brevo.EmailBackend(api_key=api_key, **_at(url))
-    return AnymailProvider(backend=backend, adjust=adjust, is_invalid=_brevo_says_invalid, acts_once=True)
+    return AnymailProvider(backend=backend, adjust=adjust, about=_brevo_speaks_of, acts_once=True)
 
 
 def _at(url: str | None) -> dict[str, str]:
     return {} if url is None else {"api_url": url}
 
 
-def _sendgrid_says_invalid(answer: Answer) -> bool:
-    """Every error is about the one recipient's address."""
+def _sendgrid_speaks_of(answer: Answer) -> About | None:
+    """What every one of its errors is about."""
     said = answer.said
     errors = said.get("errors") if isinstance(said, dict) else None
-    if answer.status != 400 or not isinstance(errors, list):
-        return False
+    if answer.status not in (400, 403) or not isinstance(errors, list):
+        return None
     fields = {str(each.get("field")) for each in errors if isinstance(each, dict)}
-    return fields == {"personalizations.0.to.0.email"}
+    if fields == {"personalizations.0.to.0.email"} and answer.status == 400:
+        return About.RECIPIENT
+    return About.SENDER if fields and fields <= {"from", "from.email"} else None
 
 
-def _brevo_says_invalid(answer: Answer) -> bool:
-    is_parameter = answer.status == 400 and answer.field("code") == "invalid_parameter"
-    return is_parameter and answer.field("message").endswith("is not valid in to")
+def _brevo_speaks_of(answer: Answer) -> About | None:
+    if answer.status != 400 or answer.field("code") != "invalid_parameter":
+        return None
+    _, _, field_name = answer.field("message").rpartition(" is not valid in ")
+    return {"to": About.RECIPIENT, "sender": About.SENDER}.get(field_name)
 
 
 def _read_again(answer: Answer, reply: Reply) -> Reply:

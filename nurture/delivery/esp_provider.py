@@ -13,6 +13,7 @@ from datetime import datetime
 from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
+from enum import Enum
 from typing import Any
 
 from nurture.delivery.conversation import LinkLost
@@ -21,10 +22,9 @@ from nurture.domain.message import ReplyCause, ReplyClass
 
 NOBODY_KNOWS = frozenset({502, 504, 520, 524})
 """A gateway had no answer from behind it (RFC 9110 section 15.6; 520 and 524 are Cloudflare's): no verdict at all."""
-_SOFT = frozenset({408, 425, 429})
+_OF_AN_ATTEMPT = frozenset({400, 408, 425, 429})
 _OF_OUR_ACCOUNT = frozenset({401, 402, 403, 404})
 """No such key, no credit, not allowed, no such endpoint (RFC 9110 section 15.5): nothing was taken, nor would be."""
-_OF_THIS_LETTER = 400
 _STUFFED = re.compile(rb"(^|\r\n)\.")
 _SIGNATURE = re.compile(rb"^dkim-signature:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", re.IGNORECASE | re.MULTILINE)
 
@@ -104,9 +104,21 @@ Provider = Callable[[EspLetter, datetime], Exchange]
 """Makes the request for a letter at a moment. Raises CannotCarry."""
 
 
-def verdict(answer: Answer, *, accepted_as: str | None, is_invalid: bool, is_soft: bool = False) -> Reply:
-    """`accepted_as`: the provider's id for the message, which a success must bear. `is_invalid`: it said so of the
-    recipient's address. Raises LinkLost where the answer decides nothing.
+class About(Enum):
+    """Whom or what a refusal speaks of, by its status or, where the provider says more, by its words."""
+
+    RECIPIENT = ReplyClass.HARD, None
+    SENDER = ReplyClass.BLOCK, None
+    """Its address or domain is not one that we may write from."""
+    ACCOUNT = ReplyClass.SOFT, ReplyCause.OUR_ACCOUNT
+    """Nothing of ours is let in."""
+    ATTEMPT = ReplyClass.SOFT, None
+    """This letter, or this moment: too many, or a mistake of theirs."""
+
+
+def verdict(answer: Answer, *, accepted_as: str | None, about: About | None = None) -> Reply:
+    """`accepted_as`: the provider's id for the message, which a success must bear. `about`: what its words say of a
+    refusal, where they do. Raises LinkLost where the answer decides nothing.
     """
     status = answer.status
     if 200 <= status < 300:
@@ -115,17 +127,14 @@ def verdict(answer: Answer, *, accepted_as: str | None, is_invalid: bool, is_sof
         return Reply(klass=ReplyClass.ACCEPTED, text=_one_line(f"{status} accepted as {accepted_as}"))
     if status in NOBODY_KNOWS:
         raise LinkLost(f"{status}: the provider's gateway does not know what became of it")
-    klass = _refusal(status, is_invalid=is_invalid, is_soft=is_soft)
-    is_ours = klass is ReplyClass.SOFT and status in _OF_OUR_ACCOUNT
-    return Reply(klass=klass, text=_words(answer), cause=ReplyCause.OUR_ACCOUNT if is_ours else None)
+    klass, cause = (about or _by_status(status)).value
+    return Reply(klass=klass, text=_words(answer), cause=cause)
 
 
-def _refusal(status: int, *, is_invalid: bool, is_soft: bool) -> ReplyClass:
-    if is_soft or status in _SOFT or status >= 500:
-        return ReplyClass.SOFT
-    if is_invalid:
-        return ReplyClass.HARD
-    return ReplyClass.SOFT if status in _OF_OUR_ACCOUNT or status == _OF_THIS_LETTER else ReplyClass.BLOCK
+def _by_status(status: int) -> About:
+    if status in _OF_AN_ATTEMPT or status >= 500:
+        return About.ATTEMPT
+    return About.ACCOUNT if status in _OF_OUR_ACCOUNT else About.SENDER
 
 
 def _words(answer: Answer) -> str:

@@ -11,15 +11,19 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from nurture.delivery.esp_provider import Answer, EspLetter, Exchange, HttpRequest, verdict
+from nurture.delivery.esp_provider import About, Answer, EspLetter, Exchange, HttpRequest, verdict
 from nurture.delivery.esp_signature import signed_headers
 from nurture.delivery.replies import Reply
 
 SES_PATH = "/v2/email/outbound-emails"
 MAILGUN = "https://api.mailgun.net/v3"
 _SES_HOST = re.compile(r"email(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?\Z")
-_SES_RATE = frozenset({"TooManyRequestsException", "ThrottlingException", "LimitExceededException"})
-_MAILGUN_INVALID = re.compile(r"\bto\b'? parameter is not a valid address", re.IGNORECASE)
+_SES_ABOUT = {
+    **dict.fromkeys(("TooManyRequestsException", "ThrottlingException", "LimitExceededException"), About.ATTEMPT),
+    **dict.fromkeys(("MessageRejected", "MailFromDomainNotVerifiedException"), About.SENDER),
+    **dict.fromkeys(("AccountSuspendedException", "SendingPausedException"), About.ACCOUNT),
+}
+_MAILGUN_INVALID = re.compile(r"\b(to|from)\b'? parameter is not a valid address", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +65,7 @@ def _read_ses(answer: Answer) -> Reply:
     return verdict(
         answer,
         accepted_as=answer.field("MessageId"),
-        is_invalid=False,
-        is_soft=answer.status < 500 and kind in _SES_RATE,
+        about=_SES_ABOUT.get(kind) if answer.status < 500 else None,
     )
 
 
@@ -109,5 +112,12 @@ def _read_mailgun(answer: Answer) -> Reply:
     return verdict(
         answer,
         accepted_as=answer.field("id") if said.startswith("Queued") else None,
-        is_invalid=answer.status == 400 and _MAILGUN_INVALID.search(said) is not None,
+        about=_mailgun_speaks_of(answer.status, said),
     )
+
+
+def _mailgun_speaks_of(status: int, said: str) -> About | None:
+    if status == 404 and said.startswith("Domain not found"):
+        return About.SENDER
+    found = _MAILGUN_INVALID.search(said) if status == 400 else None
+    return None if found is None else About.RECIPIENT if found[1].lower() == "to" else About.SENDER

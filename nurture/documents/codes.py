@@ -31,7 +31,7 @@ FINDING_CODES: Mapping[str, str] = {
     "no-value": "A key without a value. Give it one, or delete the key.",
     "type": "A value of another kind than the key takes: a text for a number, a list for a text. Quotes make a text.",
     "value": "A value that the key does not take: the message says which it takes, with an example.",
-    "name": "A name with other characters than a to z, 0 to 9, `_` and `-`. Rename it.",
+    "name": "A name with other characters than a to z, 0 to 9, `_` and `-`; in `[domains]`, what is no domain.",
     "condition": "A condition that can't be read, or can never be asked. The place is that of the word that is wrong.",
     "moment": "A date or time that is in no calendar. Write e.g. `2026-12-01 16:00`.",
     "weekday": "Not a weekday with a time. Write e.g. `tuesday 09:00`.",

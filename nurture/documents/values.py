@@ -238,12 +238,12 @@ def _web_link(value: str) -> str:
 WebLink = Annotated[str, AfterValidator(_web_link)]
 
 
-def _mail_domain(value: str) -> str:
-    """As the address of a message has it: in ASCII, in lower case."""
+def mail_domain(value: str) -> str:
+    """As the address of a message has it: in ASCII, in lower case. Raises ValueError."""
     try:
         return read_address(f"somebody@{value}").domain
     except AddressProblem:
         raise ValueError(f"'{value}' is no domain that mail goes to: use e.g. 'gmail.com'") from None
 
 
-MailDomain = Annotated[str, AfterValidator(_mail_domain)]
+MailDomain = Annotated[str, AfterValidator(mail_domain)]

@@ -154,6 +154,9 @@ COPY = [
 SETTINGS = [
     (CONFIG, "[senders.anna]", "[esp.a]\nprovider = \"ses\"\napi_key = \"env:KEY\"\n‸stream = \"x\"\n[senders.anna]", "'stream' means nothing to ses", "esp-stream"),
     (CONFIG, "[senders.anna]", "[esp.a]\nprovider = \"brevo\"\napi_key = \"env:KEY\"\nurl = ‸\"http://api.example.com\"\n[senders.anna]", "url would carry the key in the clear", "esp-url"),
+    (CONFIG, "[senders.anna]", "[domains.‸\"gmail\"]\nconnections = 1\n[senders.anna]", "'gmail' is no domain that mail goes to", "name"),
+    (CONFIG, "[senders.anna]", "[domains.\"münchen.example\"]\nconnections = 1\n[domains.‸\"XN--mnchen-3ya.example\"]\nconnections = 2\n[senders.anna]", "is the same domain as 'münchen.example'", "duplicate-key"),
+    (CONFIG, "reply_to = \"anna@acme.example\"", "reply_to = ‸\"anna@-münchen.example\"", "has no valid domain", "render"),
     (CONFIG, "name = \"Acme", "‸nam = \"Acme", "unknown key 'nam': did you mean 'name'?", "unknown-key"),
     (CONFIG, "name = \"Acme Analytics\"\n", "", "missing key 'name'", "missing-key"),
     (CONFIG, "\"http://127.0.0.1:8080\"", "‸\"127.0.0.1:8080\"", "is no web address", "value"),

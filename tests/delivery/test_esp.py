@@ -303,24 +303,27 @@ HARD = [
 BLOCK = [
     from_postmark(422, 300, "Invalid 'From' address: 'anna@acme.example'."),
     from_postmark(422, 400, "The 'From' address you supplied is not a Sender Signature on your account."),
+    from_sendgrid(400, "Does not contain a valid address.", "from.email"),
+    from_sendgrid(403, "The from address does not match a verified Sender Identity.", "from"),
+    from_mailgun(400, f"from {NO_ADDRESS}"),
+    from_mailgun(404, "Domain not found: acme.example"),
+    from_brevo(400, "invalid_parameter", "email is not valid in sender"),
+    from_ses(400, "MessageRejected", "Email address is not verified."),
 ]
 OURS = [
     from_sendgrid(401, "The provided authorization grant is invalid, expired, or revoked"),
-    from_sendgrid(403, "The from address does not match a verified Sender Identity.", "from"),
+    from_sendgrid(403, "access forbidden"),
     from_postmark(401, 10, "Request does not contain a valid Server token."),
-    from_mailgun(404, "Domain not found: acme.example"),
+    from_mailgun(404, "not found"),
     ("mailgun", Said(status=401, body="Forbidden")),
     from_brevo(401, "unauthorized", "Key not found"),
     from_brevo(402, "not_enough_credits", "not enough credits"),
     from_ses(403, "UnrecognizedClientException", "The security token included in the request is invalid."),
+    from_ses(400, "AccountSuspendedException", "Your account is suspended."),
 ]
 SOFT = [
     *OURS,
     from_sendgrid(400, "Bad Request"),
-    from_sendgrid(400, "Does not contain a valid address.", "from.email"),
-    from_mailgun(400, f"from {NO_ADDRESS}"),
-    from_brevo(400, "invalid_parameter", "email is not valid in sender"),
-    from_ses(400, "MessageRejected", "Email address is not verified."),
     from_ses(400, "LimitExceededException:http://internal.amazon.com/", "Daily message quota exceeded"),
 ]
 REFUSALS = [
