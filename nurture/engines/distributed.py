@@ -37,7 +37,7 @@ ONE_AT_A_TIME = ("react", "hand_over", "enroll", "maintain")
 ANYWAY = {stage: timedelta(seconds=9 if stage == "enroll" else 55) for stage in TICKS}
 """A stage that nobody finished for so long is run whether or not rows ask for it: a little less than whole ticks."""
 CLOCK_CHECK_S = 2
-ATTEND_S = 5
+ATTEND_S = 2
 HEARTBEAT_TIMEOUT = timedelta(seconds=6)
 """After it a silent process's job is another's."""
 DEQUEUE_TIMEOUT = timedelta(seconds=1)

@@ -17,6 +17,7 @@ itself. Where the claim was lost, or the database did not confirm 3, the link is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -61,6 +62,7 @@ DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
 TAKE_UP_EVERY_S = 5.0
+ATTEND_EVERY_S = 2.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
 LOOK_AGAIN = timedelta(seconds=5)
@@ -235,6 +237,7 @@ class Deliverer:
         beside = [asyncio.create_task(self._renew())]
         if not self._sole_worker:
             beside.append(asyncio.create_task(self._take_up_what_others_left()))
+            beside.append(asyncio.create_task(self._attend()))
         feeding = asyncio.create_task(self._feed(first, queues))
         try:
             await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
@@ -274,12 +277,17 @@ class Deliverer:
         while True:
             await asyncio.sleep(TAKE_UP_EVERY_S)
             try:
-                await self.attend(at_least=1)
                 await asyncio.to_thread(self._look_at_domains)
                 if self.may_claim():
                     await asyncio.to_thread(self._end_leases)
             except SQLAlchemyError as error:
                 log.error("leases_not_taken_up", error=type(error).__name__)
+
+    async def _attend(self) -> None:
+        while True:
+            await asyncio.sleep(ATTEND_EVERY_S)
+            with contextlib.suppress(SQLAlchemyError):  # that the database is away others tell
+                await self.attend(at_least=1)
 
     def _look_at_domains(self) -> None:
         with self._database.reading() as connection:

@@ -56,14 +56,10 @@ class Presence:
         if self._database.is_sqlite:
             return
         with self._lock:
-            if self._connection is not None:
-                try:
-                    self._connection.exec_driver_sql("SELECT 1")
-                except DBAPIError:
-                    self.end()
-            if self._connection is None:
+            if self.with_connection(_answers) is None:
                 self._connection = self._connect()
-            self._is_seen = self._is_seen or self._is_free(self._connection) or self._is_freed(self._connection)
+            if not self._is_seen:
+                self._is_seen = self.with_connection(self._shows_us) or False
 
     def with_connection(self, work: Callable[[Connection], T]) -> T | None:
         """What this work on the connection returns; None where there is none, or it was lost: `keep` makes another."""
@@ -73,9 +69,15 @@ class Presence:
             try:
                 return work(self._connection)
             except DBAPIError:
+                self._drop()
                 return None
 
     def end(self) -> None:
+        """Hold nothing from now on. The server would find out that the connection was closed, but a moment later."""
+        self.with_connection(lambda connection: connection.exec_driver_sql("SELECT pg_advisory_unlock_all()"))
+        self._drop()
+
+    def _drop(self) -> None:
         with self._lock:
             connection, self._connection, self._is_seen = self._connection, None, False
             if connection is not None:
@@ -92,8 +94,9 @@ class Presence:
             raise
         return connection
 
-    def _is_free(self, connection: Connection) -> bool:
-        return bool(connection.scalar(text(f"SELECT pg_try_advisory_lock({NAMES}, {self._number})")))
+    def _shows_us(self, connection: Connection) -> bool:
+        is_free = connection.scalar(text(f"SELECT pg_try_advisory_lock({NAMES}, {self._number})"))
+        return bool(is_free) or self._is_freed(connection)
 
     def _is_freed(self, connection: Connection) -> bool:
         """A server that never heard of the end of a connection keeps its lock for hours. Nobody else has this name.
@@ -126,6 +129,11 @@ def absent(connection: Connection, owners: Iterable[str]) -> list[str]:
 def present_count(connection: Connection) -> int:
     """How many owners are at work."""
     return len(_present(connection))
+
+
+def _answers(connection: Connection) -> bool:
+    connection.exec_driver_sql("SELECT 1")
+    return True
 
 
 def _present(connection: Connection) -> list[int]:

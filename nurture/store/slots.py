@@ -11,6 +11,7 @@ import math
 import time
 import zlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import Connection, text
 
@@ -51,7 +52,7 @@ class ServerSlots:
         while not self.allow(count):
             if not self.may_take:
                 return False
-            if self._presence.with_connection(self._take_one) is None:
+            if not self._presence.with_connection(partial(self._take_one, count)):
                 self._none_before = time.monotonic() + ASK_AGAIN_S
                 return False
         return True
@@ -66,12 +67,13 @@ class ServerSlots:
         """After the connection to the database was lost: those that nobody took meanwhile."""
         self._held = {slot for slot in sorted(self._held) if _try(connection, [self._base + slot]) is not None}
 
-    def _take_one(self, connection: Connection) -> int | None:
-        free = [self._base + slot for slot in range(self.most) if slot not in self._held]
-        taken = _try(connection, free)
+    def _take_one(self, count: int, connection: Connection) -> bool:
+        if self.allow(count):
+            return True  # another thread took it meanwhile
+        taken = _try(connection, [self._base + slot for slot in range(self.most) if slot not in self._held])
         if taken is not None:
             self._held.add(taken - self._base)
-        return taken
+        return taken is not None
 
 
 class Slots:

@@ -39,6 +39,7 @@ from tests.receiving import Receiving, receiving
 
 LEADS = 400
 PACE_S = 0.1
+CONNECTIONS = 8
 PATIENCE_S = 60
 """Only so that a test that fails comes to an end."""
 
@@ -56,6 +57,11 @@ class Hosts:
     database: Database
     receiver: Receiving
     daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    leads: int = 0
+
+    def let_in(self, count: int) -> None:
+        let_in(self.root, self.database, self.leads, self.leads + count)
+        self.leads += count
 
     def _start(self) -> subprocess.Popen[bytes]:
         with (self.root / "daemon.log").open("ab") as log:
@@ -77,6 +83,12 @@ class Hosts:
         self._make_due(timedelta())
         self.until(lambda: all(self.rows_of(daemon, status="sent") for daemon in daemons))
         return daemons
+
+    def start_another(self) -> subprocess.Popen[bytes]:
+        """One more, which takes part."""
+        daemon = self._start()
+        self.until(lambda: self.rows_of(daemon, status="sent") > 0)
+        return daemon
 
     def _make_due(self, ahead: timedelta) -> None:
         due_at = system_clock() + ahead
@@ -104,7 +116,7 @@ class Hosts:
     def no_more_than_marks_are_left(self) -> bool:
         """One for each connection to the receiver, at most."""
         counts = self.statuses()
-        return counts["queued"] + counts["deferred"] == 0 and counts["sending"] <= 8 * len(self.daemons)
+        return counts["queued"] + counts["deferred"] == 0 and counts["sending"] <= CONNECTIONS * len(self.daemons)
 
     def falls_asleep(self, daemon: subprocess.Popen[bytes]) -> bool:
         """But not in a transaction, whose rows others would wait for until the server ends it."""
@@ -140,7 +152,7 @@ class Hosts:
 
     def all_decided(self) -> bool:
         counts = self.statuses()
-        return counts["sent"] + counts["unknown"] == LEADS
+        return counts["sent"] + counts["unknown"] == self.leads
 
     def stop(self, *daemons: subprocess.Popen[bytes]) -> None:
         for daemon in daemons:
@@ -154,7 +166,7 @@ class Hosts:
         with self.database.reading() as connection:
             rows = connection.execute(select(m.message_id, m.status)).all()
         arrived = Counter(str(each["message_id"]) for each in self.receiver.received())
-        assert len(rows) == LEADS
+        assert len(rows) == self.leads
         assert [name for name, count in arrived.items() if count > 1] == []
         assert [row.message_id for row in rows if row.status == "sent" and not arrived[row.message_id]] == []
         assert arrived.keys() <= {row.message_id for row in rows if row.status in ("sent", "unknown", "sending")}
@@ -164,11 +176,11 @@ class Hosts:
 def hosts(tmp_path: Path, postgres_url: str) -> Iterator[Hosts]:
     root = tmp_path / "workspace"
     root.mkdir()
-    with receiving(tmp_path / "mail", "--pace", str(PACE_S)) as receiver:
+    with receiving(tmp_path / "mail", "--pace", str(PACE_S), "--steered") as receiver:
         ground = Ground(url=postgres_url)
-        plan = Plan(leads=LEADS, faults=0, workers=2, seed=1, ground=ground, connections=8)
+        plan = Plan(leads=LEADS, faults=0, workers=2, seed=1, ground=ground, connections=CONNECTIONS)
         found = Hosts(root, make_workspace(root, plan, receiver.port), receiver)
-        let_in(root, found.database, 0, LEADS)
+        found.let_in(LEADS)
         try:
             yield found
         finally:
@@ -192,6 +204,25 @@ def test_what_a_killed_one_had_is_taken_up_before_its_leases_end_and_who_is_told
     assert set(hosts.statuses()) <= {"sent", "sending", "queued", "deferred"}
     with hosts.database.reading() as connection:
         assert connection.scalar(text("SELECT count(*) FROM pgqueuer WHERE status = 'picked'")) == 0
+    hosts.judge()
+
+
+@pytest.mark.slow
+def test_a_rolling_restart_leaves_nothing_undecided_and_nothing_to_its_leases(hosts: Hosts) -> None:
+    hosts.let_in(1000)  # each worker claims some hundreds ahead
+    first = hosts.start(2)
+    hosts.receiver.told("pace", 3 * PACE_S)
+    for old in first:
+        hosts.start_another()
+        hosts.stop(old)
+        assert hosts.rows_of(old, status="sending") == 0
+        assert not hosts.all_decided(), "too soon: the next one would restart nothing"
+    hosts.receiver.told("pace", PACE_S / 10)
+    hosts.until(hosts.all_decided)
+    hosts.stop(*hosts.daemons[2:])
+    assert hosts.statuses() == {"sent": hosts.leads}
+    assert "drain_cut_off" not in hosts.log()
+    assert max(int(str(each["links"])) for each in hosts.receiver.received()) == CONNECTIONS
     hosts.judge()
 
 

@@ -36,7 +36,7 @@ def workers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[list[World]]:
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 10)
-    monkeypatch.setattr("nurture.pipeline.deliver.TAKE_UP_EVERY_S", 0.1)
+    monkeypatch.setattr("nurture.pipeline.deliver.ATTEND_EVERY_S", 0.1)
     monkeypatch.setattr("nurture.store.slots.ASK_AGAIN_S", 0.1)
     emptied(postgres_url)
     root = make_root(tmp_path / "workspace", url=postgres_url, tour=HEAD + steps("mail:a"))
