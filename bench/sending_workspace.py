@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -81,6 +82,12 @@ def make_workspace(
     (root / "cadences" / "bench.yaml").write_text(CADENCE)
     write_template(root / "templates" / "email")
     return root
+
+
+def set_connections(root: Path, connections: int) -> None:
+    """For whatever opens the workspace from now on."""
+    config = root / "config.toml"
+    config.write_text(re.sub(r"(?m)^connections = \d+$", f"connections = {connections}", config.read_text()))
 
 
 def queue_letters(root: Path, leads: int) -> None:
@@ -198,6 +205,10 @@ class Chain:
             writer.prepare(connection, rows)
             materials = writer.gather(connection, rows)
         return [writer.write(row, writer.message_id(row), materials[row.id]).wire for row in rows]
+
+    def attend(self) -> None:
+        """Be seen by the other workers, as a daemon is before its first mail is due."""
+        uvloop.run(self.stages.deliverer.attend())
 
     def send(self) -> tuple[int, float]:
         """(messages that were sent, seconds) of one pass over everything that is due."""

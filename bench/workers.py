@@ -21,7 +21,7 @@ from bench.databases import a_database
 from bench.machine import processor_seconds
 from bench.next_hop import smtp_sink
 from bench.rows import Row, a_second, at_least, by_rounds, options_of, tell
-from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters, settle
+from bench.sending_workspace import Chain, make_workspace, queue_again, queue_letters, set_connections, settle
 from nurture.bootstrap import system_clock
 from nurture.logs import prepare_logging
 
@@ -33,6 +33,7 @@ def work_here(root: Path) -> None:
     """One worker: says that it is ready, waits for a line, sends, and tells how much and from when to when."""
     chain = Chain(root, sole_worker=False)
     chain.letters(1)  # a daemon has its templates compiled
+    chain.attend()
     print("ready", flush=True)
     sys.stdin.readline()
     began = time.monotonic()
@@ -42,7 +43,7 @@ def work_here(root: Path) -> None:
 
 
 def rate_of(root: Path, workers: int, expected: int) -> float:
-    """Messages a second of so many processes together."""
+    """Messages a second of so many processes together, each of which knows of the others."""
     command = [sys.executable, "-m", "bench.workers", "--one", str(root)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -75,6 +76,7 @@ def measure(*, counts: list[int], messages: int, connections: int, rounds: int) 
         queue_letters(root, messages)
         for _ in range(rounds):
             for workers in [1, *counts]:
+                set_connections(root, connections * workers)  # which they share
                 before = processor_seconds()
                 rates[workers].append(rate_of(root, workers, messages))
                 after = processor_seconds()

@@ -74,10 +74,12 @@ class Connections:
         """Waits for one that nobody uses; None as soon as another may be opened."""
         while True:
             line.freed.clear()
-            idle = await server.idle_conversation()
-            why = self._why_down(server)
-            if idle is not None or (why is None and server.may_connect):
-                return idle
+            why = server.why_resting
+            if why is None:
+                idle = await server.idle_conversation()
+                why = self._why_down(server)
+                if idle is not None or (why is None and server.may_connect):
+                    return idle
             if not server.busy_count:
                 raise NoSlot(server) if why is None else ServerUnavailable(why)
             with contextlib.suppress(TimeoutError):

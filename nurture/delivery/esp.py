@@ -90,21 +90,17 @@ class EspServer(Server):
 
     def turned_away(self, why: str) -> None:
         """Our account was refused: every letter would be, so none is tried for a minute, as with one that is down."""
-        if not self._is_resting:
+        if self.why_resting is None:
             self._rests_until, self._why = self._clock() + SERVER_DOWN_RETRY, why
             log.warning("smtp_server_unavailable", server=self.address.name, error=why)
 
     @property
-    def _is_resting(self) -> bool:
-        return self._rests_until is not None and self._clock() < self._rests_until
-
-    async def idle_conversation(self) -> Conversation | None:
-        return None if self._is_resting else await super().idle_conversation()
+    def why_resting(self) -> str | None:
+        is_resting = self._rests_until is not None and self._clock() < self._rests_until
+        return self._why if is_resting else None
 
     async def _connect(self) -> Conversation:
         """The link itself is made with the first letter."""
-        if self._is_resting:
-            raise ServerUnavailable(self._why)
         return EspConversation(self, self._client(), self._patience)
 
     def exchange(self, recipient: str, wire: bytes) -> Exchange:

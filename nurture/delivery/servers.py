@@ -65,6 +65,11 @@ class Server:
             await asyncio.sleep(seconds)
 
     @property
+    def why_resting(self) -> str | None:
+        """Why nobody shall speak with it for a while, where that is so."""
+        return None
+
+    @property
     def connection_count(self) -> int:
         """The busy ones and the idle ones."""
         return self.busy_count + sum(conversation.open for conversation in self._idle)

@@ -107,10 +107,12 @@ def resolve_as_sent(connection: Connection, message_row: int, *, now: datetime) 
 def resolve_as_resend(connection: Connection, message_row: int, *, now: datetime) -> None:
     """A person wants it sent again: `unknown` becomes `queued` under the next epoch, in the same row.
 
-    Raises Problem when it is not unknown, and until 30 minutes after its lease ended, because whoever held it may still
-    be speaking. The new epoch makes every later word of that attempt void.
+    Raises Problem when it is not unknown, when its lead was erased, and until 30 minutes after its lease ended, because
+    whoever held it may still be speaking. The new epoch makes every later word of that attempt void.
     """
     row = _unknown(connection, message_row)
+    if not row.to_address:
+        raise Problem(f"message {message_row}: whoever it was for was erased, so it can only be resolved as sent")
     ended = row.lease_until or row.ended_at or row.dotted_at
     if ended is not None and now < ended + RESEND_AFTER:
         raise Problem(

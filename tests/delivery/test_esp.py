@@ -354,12 +354,15 @@ def test_a_refusal_of_our_account_rests_the_whole_server_for_a_minute(provider: 
             reply = await first.dot()
             await server.give_back(first)
             assert (reply.klass, reply.cause) == (ReplyClass.SOFT, ReplyCause.OUR_ACCOUNT)
+            connections = Connections(clock=lambda: moments[-1], warn=lambda *_: None)
             for _ in range(2):
-                assert await server.idle_conversation() is None
+                assert server.why_resting is not None and server.why_resting.startswith(f"{said.status} ")
                 with pytest.raises(ServerUnavailable, match=f"^{said.status} "):
-                    await server.conversation()
+                    async with connections.conversation(server):
+                        raise AssertionError("it rests")
             moments.append(NOW + timedelta(minutes=1))
-            assert await server.conversation() in (first, second)
+            async with connections.conversation(server) as again:
+                assert again in (first, second)
             first.abort()
             second.abort()
             await server.close()

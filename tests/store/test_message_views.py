@@ -141,6 +141,16 @@ class TestResolve:
             assert row(connection, 1).status == "unknown"
             resolve_as_resend(connection, 1, now=LEASE_END + timedelta(minutes=30))
 
+    def test_nothing_is_sent_again_to_who_was_erased(self, database: Database) -> None:
+        with database.transaction() as connection:
+            add_unknown(connection, 1)
+            connection.execute(update(t.message).values(to_address=""))
+        told = pytest.raises(Problem, match=r"^message 1: whoever it was for was erased")
+        with told, database.transaction() as connection:
+            resolve_as_resend(connection, 1, now=NOW)
+        with database.transaction() as connection:
+            resolve_as_sent(connection, 1, now=NOW)
+
     def test_it_may_be_marked_as_sent_at_any_time(self, database: Database) -> None:
         with database.transaction() as connection:
             add_unknown(connection, 1)
