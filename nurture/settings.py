@@ -25,6 +25,8 @@ from nurture.documents.toml_file import read_toml
 from nurture.documents.values import (
     Cap,
     Duration,
+    Goal,
+    HostName,
     MailDomain,
     Name,
     PerSecond,
@@ -80,12 +82,6 @@ def _country(value: str) -> str:
     return value
 
 
-def _host_name(value: str) -> str:
-    if not re.match(r"^(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+$", value):
-        raise ValueError(f"'{value}' is no domain: use e.g. 'bounces.acme.example'")
-    return value
-
-
 def _away(value: str) -> str:
     first, _, last = value.partition(" to ")
     if _day(first) > _day(last or first):
@@ -108,12 +104,6 @@ def _day(text: str) -> date:
         raise ValueError(f"'{text}' is no day: use e.g. '2026-12-24'") from None
 
 
-def _goal(value: str) -> str:
-    if not re.match(r"^\d+ per (day|week|month|quarter|year)$", value):
-        raise ValueError(f"'{value}' is no goal: use e.g. '400 per month'")
-    return value
-
-
 def _private_listener(value: str) -> str:
     host = _listener(value).rpartition(":")[0].strip("[]")
     if not _is_loopback(host):
@@ -129,10 +119,8 @@ PrivateListener = Annotated[str, AfterValidator(_private_listener)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 Country = Annotated[str, AfterValidator(_country)]
-HostName = Annotated[str, AfterValidator(_host_name)]
 Away = Annotated[str, AfterValidator(_away)]
 ExtraHoliday = Annotated[str, AfterValidator(_extra_holiday)]
-Goal = Annotated[str, AfterValidator(_goal)]
 Filled = Annotated[str, Field(min_length=1)]
 
 

@@ -247,3 +247,19 @@ def mail_domain(value: str) -> str:
 
 
 MailDomain = Annotated[str, AfterValidator(mail_domain)]
+
+
+def _host_name(value: str) -> str:
+    if not re.match(r"^(?!-)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+$", value):
+        raise ValueError(f"'{value}' is no domain: use e.g. 'bounces.acme.example'")
+    return value
+
+
+def _goal(value: str) -> str:
+    if not re.match(r"^\d+ per (day|week|month|quarter|year)$", value):
+        raise ValueError(f"'{value}' is no goal: use e.g. '400 per month'")
+    return value
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+Goal = Annotated[str, AfterValidator(_goal)]
