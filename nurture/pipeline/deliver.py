@@ -61,6 +61,8 @@ from nurture.store.slots import Slots
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
+RENEWED = LEASE - timedelta(seconds=2 * RENEW_EVERY_S)
+"""A claim that this process knows of has a lease for longer than that."""
 TAKE_UP_EVERY_S = 5.0
 ATTEND_EVERY_S = 2.0
 LEASE_GRACE = timedelta(seconds=30)
@@ -160,7 +162,7 @@ class Deliverer:
         self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
         self._due_by = due_by
         await self.attend()
-        await asyncio.to_thread(self._end_leases)
+        await asyncio.to_thread(self._end_leases, LEASE)
         first = await asyncio.to_thread(self._claim)
         if first:
             await self._send_all(first)
@@ -208,13 +210,23 @@ class Deliverer:
                 return claim.claimed
         return []
 
-    def _end_leases(self) -> None:
-        """What a dead owner left: try again what was not dotted, list the rest as unknown."""
+    def _end_leases(self, own_within: timedelta) -> None:
+        """What a dead owner left: try again what was not dotted, list the rest as unknown.
+
+        And claims of our own that nobody here knows of: their leases end `own_within` that time.
+        """
         now = self._clock()
         dead = self.owner if self._sole_worker else None
         with self._database.transaction() as connection:
             gone = absent(connection, owners_sending(connection, besides=self.owner))
-            again, unknown = end_leases(connection, now=now, grace=LEASE_GRACE, dead_owners_only=dead, gone=gone)
+            again, unknown = end_leases(
+                connection,
+                now=now,
+                grace=LEASE_GRACE,
+                dead_owners_only=dead,
+                gone=gone,
+                own=(self.owner, now + own_within),
+            )
             record_decisions(connection, [each for row in unknown for each in decision(row, Reason.UNKNOWN, now, {})])
         self._count({MessageStatus.UNKNOWN.value: len(unknown)})
         self._counters.leases_ended(deferred=len(again), unknown=len(unknown))
@@ -279,7 +291,7 @@ class Deliverer:
             try:
                 await asyncio.to_thread(self._look_at_domains)
                 if self.may_claim():
-                    await asyncio.to_thread(self._end_leases)
+                    await asyncio.to_thread(self._end_leases, RENEWED)
             except SQLAlchemyError as error:
                 log.error("leases_not_taken_up", error=type(error).__name__)
 

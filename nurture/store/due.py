@@ -19,10 +19,12 @@ from nurture.store.reactions import look
 from nurture.store.tasks import anything_to_tell
 
 
-def anything_due(connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta) -> bool:
+def anything_due(
+    connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta, owner: str
+) -> bool:
     """Whether rows say that this stage has work now. Enrolling and chores are no row's: they go by the clock.
 
-    A lease is over `grace` after it ended.
+    A lease is over `grace` after it ended; one of `owner`, who asks while nothing of it is under way, is left behind.
     """
     match stage:
         case "react":
@@ -31,7 +33,7 @@ def anything_due(connection: Connection, stage: str, *, now: datetime, reps: Col
         case "advance":
             return _enrollment_due(connection, now)
         case "deliver":
-            return _message_due(connection, now) or _message_left_behind(connection, now - grace)
+            return _message_due(connection, now) or _message_left_behind(connection, now - grace, owner)
         case "post":
             return bool(due_channels(connection, now=now))
         case "hand_over":
@@ -52,11 +54,11 @@ def _message_due(connection: Connection, now: datetime) -> bool:
     return connection.scalar(due.limit(1)) is not None
 
 
-def _message_left_behind(connection: Connection, ended_before: datetime) -> bool:
+def _message_left_behind(connection: Connection, ended_before: datetime, owner: str) -> bool:
     m = t.message.c
     over = select(m.id).where(IS_SENDING, m.lease_until < ended_before)
     if connection.scalar(over.limit(1)) is not None:
         return True
-    gone = absent(connection, owners_sending(connection))
+    gone = [owner, *absent(connection, owners_sending(connection, besides=owner))]
     undotted = select(m.id).where(IS_SENDING, m.lease_owner.in_(gone), m.dotted_at.is_(None))
-    return bool(gone) and connection.scalar(undotted.limit(1)) is not None
+    return connection.scalar(undotted.limit(1)) is not None

@@ -373,6 +373,7 @@ def end_leases(
     grace: timedelta,
     dead_owners_only: str | None,
     gone: Sequence[str] = (),
+    own: tuple[str, datetime] | None = None,
     limit: int = 1000,
 ) -> tuple[list[int], list[Any]]:
     """Decide the messages of owners that are gone. Returns (tried again, unknown): row ids, and rows.
@@ -380,9 +381,12 @@ def end_leases(
     `dead_owners_only`: this process's own name where it knows that no other lives (it holds the installation's lock);
     then every lease of another owner is over at once. Otherwise a lease is over `grace` after it ended. Owners that are
     `gone`, as far as anybody can see, lose at once what they have not dotted: if one lives, its mark will be refused.
+    So does whoever asks, where a lease ends by that moment (`own`): the answer to its claim was lost on the way.
     """
     m = t.message
-    over = or_(m.c.lease_until < now - grace, and_(m.c.lease_owner.in_(gone), m.c.dotted_at.is_(None)))
+    by, until = own or ("", now)
+    left = or_(m.c.lease_owner.in_(gone), and_(m.c.lease_owner == by, m.c.lease_until <= until))
+    over = or_(m.c.lease_until < now - grace, and_(left, m.c.dotted_at.is_(None)))
     if dead_owners_only is not None:
         over = or_(over, m.c.lease_owner != dead_owners_only)
     rows = connection.execute(

@@ -104,7 +104,7 @@ class Plan:
     points: Sequence[str] = POINTS
     without: str = ""
     connections: int = 4
-    """Of each worker."""
+    """For each worker, of those that they share."""
     drop: float = 0.01
     defer: float = 0.02
 
@@ -677,7 +677,9 @@ def wreak_havoc(folder: Path, plan: Plan) -> Verdict:
 def make_workspace(root: Path, plan: Plan, port: int) -> Database:
     (root / "cadences").mkdir()
     (root / "templates" / "email").mkdir(parents=True)
-    (root / "config.toml").write_text(CONFIG.format(port=port, url=plan.ground.url, connections=plan.connections))
+    (root / "config.toml").write_text(
+        CONFIG.format(port=port, url=plan.ground.url, connections=plan.workers * plan.connections)
+    )
     (root / "cadences" / "everybody.yaml").write_text(CADENCE.format(edits=30))
     (root / "templates" / "email" / "hello.mjml").write_text(TEMPLATE)
     database = Database(plan.ground.url, root=root)
