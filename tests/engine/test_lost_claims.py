@@ -1,4 +1,4 @@
-"""A claim was committed and its answer lost with the connection: nobody speaks for the message, though its owner lives."""
+"""A claim was committed and its answer was lost: nobody speaks for the message, though its owner lives."""
 
 from __future__ import annotations
 
