@@ -28,13 +28,18 @@ class _Line:
 
 
 class Connections:
-    """For one pass; the servers' open connections outlive it."""
+    """Also which servers are left alone for a while."""
 
     def __init__(self, *, clock: Callable[[], datetime], warn: Callable[[str, str], None]) -> None:
         self._clock = clock
         self._warn = warn
         self._down: dict[str, tuple[datetime, str]] = {}
         self._lines: defaultdict[str, _Line] = defaultdict(_Line)
+
+    def why_shut(self, server: Server) -> str | None:
+        """Why nobody can speak with it for a while, where that is so."""
+        why = server.why_resting or self._why_down(server)
+        return None if server.busy_count else why
 
     @asynccontextmanager
     async def conversation(self, server: Server) -> AsyncIterator[Conversation]:

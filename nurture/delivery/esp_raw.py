@@ -21,6 +21,7 @@ _SES_HOST = re.compile(r"email(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?\
 _SES_ABOUT = {
     **dict.fromkeys(("TooManyRequestsException", "ThrottlingException", "LimitExceededException"), About.ATTEMPT),
     **dict.fromkeys(("MessageRejected", "MailFromDomainNotVerifiedException"), About.SENDER),
+    "AccessDeniedException": About.SENDER,  # rights are given for each identity
     **dict.fromkeys(("AccountSuspendedException", "SendingPausedException"), About.ACCOUNT),
 }
 _MAILGUN_INVALID = re.compile(r"\b(to|from)\b'? parameter is not a valid address", re.IGNORECASE)
@@ -117,7 +118,7 @@ def _read_mailgun(answer: Answer) -> Reply:
 
 
 def _mailgun_speaks_of(status: int, said: str) -> About | None:
-    if status == 404 and said.startswith("Domain not found"):
+    if said.startswith("Domain") and ("not found" in said or "is not allowed to send" in said):
         return About.SENDER
     found = _MAILGUN_INVALID.search(said) if status == 400 else None
     return None if found is None else About.RECIPIENT if found[1].lower() == "to" else About.SENDER

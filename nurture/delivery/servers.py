@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import aiosmtplib
+import structlog
 
 from nurture.delivery.conversation import Conversation, LinkLost, Patience
 
 MESSAGES_A_CONNECTION = 1000
 """Then a fresh one: some servers slow down or close after a number of their own."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,7 @@ class Server:
         self._idle: list[Conversation] = []
         self.busy_count = 0
         """Conversations that somebody has, or that are being opened or closed."""
+        self._ending = 0
 
     async def rest(self, seconds: float) -> None:
         """Let time pass until a message may start."""
@@ -78,6 +82,11 @@ class Server:
     def may_connect(self) -> bool:
         """Whether it is worth trying to open another connection: there is a slot for it, or there may be one."""
         return self.slots is None or self.slots.allow(self.connection_count + 1) or self.slots.may_take
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it may have any connection, after asking for one where need be. Blocks."""
+        return self.slots is None or self.slots.take(1)
 
     async def conversation(self) -> Conversation:
         """An open conversation, reused or new, to be given back. Raises ServerUnavailable."""
@@ -103,21 +112,31 @@ class Server:
 
     async def shrink(self) -> None:
         """Close idle connections until those that are open have a slot each."""
+        surplus = []
         while self._idle and not self._is_allowed(0):
-            await self._leave(self._idle.pop(0))
+            surplus.append(self._idle.pop(0))
+        await asyncio.gather(*(self._leave(conversation) for conversation in surplus))
 
     async def close(self) -> None:
-        await asyncio.gather(*(self._leave(self._idle.pop()) for _ in range(len(self._idle))))
+        """Close all that nobody uses."""
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(self._leave(conversation) for conversation in idle))
 
     def _is_allowed(self, more: int) -> bool:
-        return self.slots is None or self.slots.allow(self.connection_count + more)
+        """Whether so many more may stay than will, once those have gone that are leaving."""
+        return self.slots is None or self.slots.allow(self.connection_count - self._ending + more)
 
     async def _leave(self, conversation: Conversation) -> None:
-        self.busy_count += 1  # it is there until it is gone
+        """It is there until it is gone. However that fails, what was said on it stands."""
+        self.busy_count += 1
+        self._ending += 1
         try:
             await conversation.quit()
+        except Exception:
+            log.exception("link_not_left", server=self.address.name)
         finally:
             self.busy_count -= 1
+            self._ending -= 1
 
     async def _opened(self) -> Conversation:
         self.busy_count += 1

@@ -112,8 +112,8 @@ class Distributed:
     def _is_due(self, stage: str) -> bool:
         reps = list(self._stages.workspace.settings.reps)
         with self._database.reading() as connection:
-            owner = self._stages.deliverer.owner
-            if anything_due(connection, stage, now=self._clock(), reps=reps, grace=LEASE_GRACE, owner=owner):
+            own = self._stages.deliverer.lost_claims()
+            if anything_due(connection, stage, now=self._clock(), reps=reps, grace=LEASE_GRACE, own=own):
                 return True
             return not done_within(connection, stage, ANYWAY[stage])
 

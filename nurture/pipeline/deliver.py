@@ -17,13 +17,13 @@ itself. Where the claim was lost, or the database did not confirm 3, the link is
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -35,6 +35,7 @@ from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, P
 from nurture.delivery.servers import NoSlot, Server, ServerUnavailable
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
+from nurture.pipeline.attendance import Attendance
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
 from nurture.pipeline.claiming import claim_messages
 from nurture.pipeline.counters import Counters
@@ -50,19 +51,19 @@ from nurture.store.outbox import (
     Dotted,
     Lease,
     Outcome,
+    Own,
     end_leases,
     owners_sending,
     record_outcomes,
     renew,
 )
-from nurture.store.presence import Presence, absent
-from nurture.store.slots import Slots
+from nurture.store.presence import absent
 
 DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
-RENEWED = LEASE - timedelta(seconds=2 * RENEW_EVERY_S)
-"""A claim that this process knows of has a lease for longer than that."""
+LOST_AFTER = timedelta(seconds=10)
+"""So old is a claim that this process made and knows nothing of: the answer of the database was lost on the way."""
 TAKE_UP_EVERY_S = 5.0
 ATTEND_EVERY_S = 2.0
 LEASE_GRACE = timedelta(seconds=30)
@@ -112,8 +113,7 @@ class Deliverer:
         self._connections = Connections(clock=clock, warn=_warn_unavailable)
         self._due_by: datetime | None = None
         self._draining = False
-        self._presence = Presence(database, owner)
-        self._slots = Slots(self._presence)
+        self._attendance = Attendance(database, owner)
         self._domains = Domains()
         self._endings = Endings(clock=clock, rng=rng, domains=self._domains, counters=self._counters)
         self.may_claim: Callable[[], bool] = lambda: True
@@ -128,28 +128,23 @@ class Deliverer:
         self._next = equipment
 
     async def attend(self, *, at_least: int = 0) -> None:
-        """Every few seconds, also while nothing is sent: be seen, and leave others their share of the connections.
+        """Every few seconds, also while nothing is sent. Raises DBAPIError: the database is away."""
+        kept = at_least if self._claims() else 0
+        await self._attendance.attend(self.equipment.servers, at_least=kept, close=not self._claims())
 
-        Keeps slots for those that are open, and for `at_least` so many to each server. Over SQLite there are no others.
-        Raises DBAPIError: the database is away.
-        """
-        if self._database.is_sqlite:
-            return
-        servers = self.equipment.servers
-        for name, server in servers.items():
-            server.slots = self._slots.of(name, server.address.connections)
-        await asyncio.to_thread(self._presence.keep)
-        await asyncio.to_thread(self._slots.look)
-        for server in servers.values():
-            await server.shrink()
-        counts = {name: max(at_least, server.connection_count) for name, server in servers.items()}
-        await asyncio.to_thread(self._slots.free, self._slots.beyond(counts))
+    def _claims(self) -> bool:
+        return not self._draining and self._next is None and self.may_claim()
+
+    def lost_claims(self) -> Own:
+        """Our own claims that nobody here knows of."""
+        known = {message_row for message_row, _ in list(self._held)}
+        return Own(owner=self.owner, until=self._clock() + LEASE - LOST_AFTER, known=known)
 
     async def close(self) -> None:
         for server in self.equipment.servers.values():
             await server.close()
         await asyncio.to_thread(self._write_counts)
-        await asyncio.to_thread(self._presence.end)
+        await asyncio.to_thread(self._attendance.end)
 
     async def deliver(self, *, due_by: datetime | None = None) -> DeliverReport:
         """Send everything that is due, and what becomes due meanwhile; with `due_by`, what is due by then alone.
@@ -159,10 +154,9 @@ class Deliverer:
         await self._take_up()
         self._counts = Counter()
         self._domains.forget()
-        self._connections = Connections(clock=self._clock, warn=_warn_unavailable)
         self._due_by = due_by
         await self.attend()
-        await asyncio.to_thread(self._end_leases, LEASE)
+        await asyncio.to_thread(self._end_leases)
         first = await asyncio.to_thread(self._claim)
         if first:
             await self._send_all(first)
@@ -188,9 +182,10 @@ class Deliverer:
 
     def _claim(self, busy_servers: Collection[str] = ()) -> list[Claimed]:
         """Decide about due messages, and take those that may go, in one transaction."""
-        slots = {name: server.slots for name, server in self.equipment.servers.items() if server.slots is not None}
-        busy_servers = {*busy_servers, *(name for name, each in slots.items() if not each.take(1))}
-        while not self._draining and self._next is None and self.may_claim():
+        servers = self.equipment.servers
+        shut = {name for name, each in servers.items() if self._connections.why_shut(each) or not each.has_slot}
+        busy_servers = shut.union(busy_servers)
+        while self._claims():
             now = self._clock()
             with self._database.transaction() as connection:
                 claim = claim_messages(
@@ -210,11 +205,8 @@ class Deliverer:
                 return claim.claimed
         return []
 
-    def _end_leases(self, own_within: timedelta) -> None:
-        """What a dead owner left: try again what was not dotted, list the rest as unknown.
-
-        And claims of our own that nobody here knows of: their leases end `own_within` that time.
-        """
+    def _end_leases(self) -> None:
+        """What a dead owner left: try again what was not dotted, list the rest as unknown."""
         now = self._clock()
         dead = self.owner if self._sole_worker else None
         with self._database.transaction() as connection:
@@ -225,7 +217,7 @@ class Deliverer:
                 grace=LEASE_GRACE,
                 dead_owners_only=dead,
                 gone=gone,
-                own=(self.owner, now + own_within),
+                own=self.lost_claims(),
             )
             record_decisions(connection, [each for row in unknown for each in decision(row, Reason.UNKNOWN, now, {})])
         self._count({MessageStatus.UNKNOWN.value: len(unknown)})
@@ -246,10 +238,11 @@ class Deliverer:
         servers = self.equipment.servers
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in servers}
         workers = [task for name, server in servers.items() for task in self._staff(server, queues[name], commits)]
-        beside = [asyncio.create_task(self._renew())]
+        works = [_every(RENEW_EVERY_S, self._renew, "leases_not_renewed")]
         if not self._sole_worker:
-            beside.append(asyncio.create_task(self._take_up_what_others_left()))
-            beside.append(asyncio.create_task(self._attend()))
+            works.append(_every(TAKE_UP_EVERY_S, self._take_up_what_others_left, "leases_not_taken_up"))
+            works.append(_every(ATTEND_EVERY_S, partial(self.attend, at_least=1), "not_seen_by_others"))
+        beside = [asyncio.create_task(each) for each in works]
         feeding = asyncio.create_task(self._feed(first, queues))
         try:
             await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
@@ -275,31 +268,14 @@ class Deliverer:
                 return
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            rows = [message_row for message_row, _ in self._held]
-            lease = Lease(owner=self.owner, until=self._clock() + LEASE)
-            try:
-                await asyncio.to_thread(self._renew_rows, rows, lease)
-            except SQLAlchemyError as error:
-                log.error("leases_not_renewed", error=type(error).__name__)
+        rows = [message_row for message_row, _ in list(self._held)]
+        await asyncio.to_thread(self._renew_rows, rows, Lease(owner=self.owner, until=self._clock() + LEASE))
 
     async def _take_up_what_others_left(self) -> None:
         """A pass may last for hours; another worker's death is noticed meanwhile."""
-        while True:
-            await asyncio.sleep(TAKE_UP_EVERY_S)
-            try:
-                await asyncio.to_thread(self._look_at_domains)
-                if self.may_claim():
-                    await asyncio.to_thread(self._end_leases, RENEWED)
-            except SQLAlchemyError as error:
-                log.error("leases_not_taken_up", error=type(error).__name__)
-
-    async def _attend(self) -> None:
-        while True:
-            await asyncio.sleep(ATTEND_EVERY_S)
-            with contextlib.suppress(SQLAlchemyError):  # that the database is away others tell
-                await self.attend(at_least=1)
+        await asyncio.to_thread(self._look_at_domains)
+        if self.may_claim():
+            await asyncio.to_thread(self._end_leases)
 
     def _look_at_domains(self) -> None:
         with self._database.reading() as connection:
@@ -345,10 +321,8 @@ class Deliverer:
         """One connection's worth of work."""
         while (each := await ready.get()) is not None:
             claimed, written = each
-            if self._draining:
-                outcome: Outcome | None = self._endings.given_back(claimed, "given back at shutdown")
-            elif isinstance(written, Outcome):
-                outcome = written
+            if isinstance(written, Outcome):
+                outcome: Outcome | None = written
             else:
                 outcome = await self._contained(server, claimed, written, commits)
             if outcome is None:
@@ -399,6 +373,8 @@ class Deliverer:
     def _outdated(self, claimed: Claimed, *, since: datetime) -> Outcome | None:
         """Given back, where what was so at the claim is so no more, or may not be: it stood in line `since` then."""
         now = self._clock()
+        if self._draining:
+            return self._endings.given_back(claimed, "given back at shutdown")
         if claimed.expires_at is not None and claimed.expires_at <= now:
             return self._endings.given_back(claimed, "its time ended while it stood in line")
         if now - since > IN_LINE_AT_MOST:
@@ -479,6 +455,22 @@ class Deliverer:
 
 def _warn_unavailable(server: str, error: str) -> None:
     log.warning("smtp_server_unavailable", server=server, error=error)
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]], failure: str) -> None:
+    """Again and again, whatever keeps it from being done for a while, which is told once."""
+    failed = False
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+            failed = False
+        except SQLAlchemyError as error:
+            if not failed:
+                log.error(failure, error=type(error).__name__)
+            failed = True
+        except Exception:
+            log.exception(failure)
 
 
 def _busy(queues: Mapping[str, asyncio.Queue[Claimed | None]]) -> list[str]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.store import tables as t
 from nurture.store.alerts import due_anywhere
 from nurture.store.indexed import IS_SENDING, IS_WAITING
-from nurture.store.outbox import owners_sending
+from nurture.store.outbox import Own, owners_sending
 from nurture.store.pauses import may_go_out
 from nurture.store.posts import due_channels
 from nurture.store.presence import absent
@@ -20,11 +20,11 @@ from nurture.store.tasks import anything_to_tell
 
 
 def anything_due(
-    connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta, owner: str
+    connection: Connection, stage: str, *, now: datetime, reps: Collection[str], grace: timedelta, own: Own
 ) -> bool:
     """Whether rows say that this stage has work now. Enrolling and chores are no row's: they go by the clock.
 
-    A lease is over `grace` after it ended; one of `owner`, who asks while nothing of it is under way, is left behind.
+    A lease is over `grace` after it ended, and at once where it is one of `own`.
     """
     match stage:
         case "react":
@@ -33,7 +33,7 @@ def anything_due(
         case "advance":
             return _enrollment_due(connection, now)
         case "deliver":
-            return _message_due(connection, now) or _message_left_behind(connection, now - grace, owner)
+            return _message_due(connection, now) or _message_left_behind(connection, now - grace, own)
         case "post":
             return bool(due_channels(connection, now=now))
         case "hand_over":
@@ -54,11 +54,12 @@ def _message_due(connection: Connection, now: datetime) -> bool:
     return connection.scalar(due.limit(1)) is not None
 
 
-def _message_left_behind(connection: Connection, ended_before: datetime, owner: str) -> bool:
+def _message_left_behind(connection: Connection, ended_before: datetime, own: Own) -> bool:
     m = t.message.c
     over = select(m.id).where(IS_SENDING, m.lease_until < ended_before)
     if connection.scalar(over.limit(1)) is not None:
         return True
-    gone = [owner, *absent(connection, owners_sending(connection, besides=owner))]
-    undotted = select(m.id).where(IS_SENDING, m.lease_owner.in_(gone), m.dotted_at.is_(None))
+    gone = absent(connection, owners_sending(connection, besides=own.owner))
+    left = or_(m.lease_owner.in_(gone), and_(m.lease_owner == own.owner, m.lease_until <= own.until))
+    undotted = select(m.id).where(IS_SENDING, left, m.dotted_at.is_(None))
     return connection.scalar(undotted.limit(1)) is not None

@@ -9,7 +9,7 @@ A write that matches no row means that somebody else decided meanwhile; the call
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -366,6 +366,15 @@ def owners_sending(connection: Connection, *, besides: str | None = None) -> lis
     return [owner for owner in connection.scalars(sending) if owner is not None and owner != besides]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """An owner's claims that end by a moment, but for messages that it knows of: their answers were lost on the way."""
+
+    owner: str
+    until: datetime
+    known: Collection[int] = ()
+
+
 def end_leases(
     connection: Connection,
     *,
@@ -373,7 +382,7 @@ def end_leases(
     grace: timedelta,
     dead_owners_only: str | None,
     gone: Sequence[str] = (),
-    own: tuple[str, datetime] | None = None,
+    own: Own | None = None,
     limit: int = 1000,
 ) -> tuple[list[int], list[Any]]:
     """Decide the messages of owners that are gone. Returns (tried again, unknown): row ids, and rows.
@@ -381,11 +390,13 @@ def end_leases(
     `dead_owners_only`: this process's own name where it knows that no other lives (it holds the installation's lock);
     then every lease of another owner is over at once. Otherwise a lease is over `grace` after it ended. Owners that are
     `gone`, as far as anybody can see, lose at once what they have not dotted: if one lives, its mark will be refused.
-    So does whoever asks, where a lease ends by that moment (`own`): the answer to its claim was lost on the way.
+    `own`: whoever asks loses in the same way what it does not know of.
     """
     m = t.message
-    by, until = own or ("", now)
-    left = or_(m.c.lease_owner.in_(gone), and_(m.c.lease_owner == by, m.c.lease_until <= until))
+    left: ColumnElement[bool] = m.c.lease_owner.in_(gone)
+    if own is not None:
+        unknown_here = m.c.id.not_in(list(own.known))
+        left = or_(left, and_(m.c.lease_owner == own.owner, m.c.lease_until <= own.until, unknown_here))
     over = or_(m.c.lease_until < now - grace, and_(left, m.c.dotted_at.is_(None)))
     if dead_owners_only is not None:
         over = or_(over, m.c.lease_owner != dead_owners_only)

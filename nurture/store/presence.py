@@ -46,7 +46,7 @@ class Presence:
         self._connection: Connection | None = None
         self._is_seen = False
         self._told = False
-        self.on_return: Callable[[Connection], None] = lambda _: None
+        self.on_return: Callable[[Connection], object] = lambda _: None
         """Called with each connection before anybody else uses it: what the one before held is held no more."""
         if not database.is_sqlite:
             database.before_close(self.end)
@@ -56,10 +56,18 @@ class Presence:
         if self._database.is_sqlite:
             return
         with self._lock:
-            if self.with_connection(_answers) is None:
+            is_new = self.with_connection(_answers) is None
+            if is_new:
                 self._connection = self._connect()
             if not self._is_seen:
                 self._is_seen = self.with_connection(self._shows_us) or False
+            if is_new:  # and the one before was ended, if the server still believed in it
+                self.with_connection(self.on_return)
+
+    @property
+    def is_connected(self) -> bool:
+        """As far as anybody noticed; what a lost connection held is held no more."""
+        return self._connection is not None
 
     def with_connection(self, work: Callable[[Connection], T]) -> T | None:
         """What this work on the connection returns; None where there is none, or it was lost: `keep` makes another."""
@@ -88,7 +96,6 @@ class Presence:
         connection.detach()  # it is nobody else's until it ends
         try:
             connection.exec_driver_sql(f"SET idle_session_timeout = {SILENT_AT_MOST // timedelta(milliseconds=1)}")
-            self.on_return(connection)
         except DBAPIError:
             connection.close()
             raise

@@ -40,12 +40,13 @@ class ServerSlots:
 
     def allow(self, count: int) -> bool:
         """Whether so many connections may be open, or stay so."""
-        return count <= min(len(self._held), self._share)
+        return self._presence.is_connected and count <= min(len(self._held), self._share)
 
     @property
     def may_take(self) -> bool:
         """Whether it is worth asking for another."""
-        return len(self._held) < self._share and time.monotonic() >= self._none_before
+        is_worth_it = len(self._held) < self._share and time.monotonic() >= self._none_before
+        return is_worth_it and self._presence.is_connected
 
     def take(self, count: int) -> bool:
         """Whether so many may be open once those were taken that are free now."""
@@ -65,7 +66,8 @@ class ServerSlots:
 
     def take_again(self, connection: Connection) -> None:
         """After the connection to the database was lost: those that nobody took meanwhile."""
-        self._held = {slot for slot in sorted(self._held) if _try(connection, [self._base + slot]) is not None}
+        lost = [slot for slot in sorted(self._held) if _try(connection, [self._base + slot]) is None]
+        self._held.difference_update(lost)
 
     def _take_one(self, count: int, connection: Connection) -> bool:
         if self.allow(count):
@@ -97,7 +99,7 @@ class Slots:
 
     def beyond(self, counts: Mapping[str, int]) -> list[int]:
         """Locks that are not needed for so many connections of each server: they are ours no more, to be freed."""
-        return [lock for server, count in counts.items() for lock in self._of[server].beyond(count)]
+        return [lock for server, slots in self._of.items() for lock in slots.beyond(counts.get(server, 0))]
 
     def free(self, locks: Sequence[int]) -> None:
         """End what `beyond` returned."""

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from nurture.delivery.connections import Connections
 from nurture.delivery.servers import NoSlot, ServerUnavailable
@@ -128,6 +130,50 @@ def test_a_server_that_is_down_is_asked_once_a_minute_and_who_speaks_with_it_goe
         assert server.busy_count == 0
 
     play(story, most=3)
+
+
+def test_leaving_takes_time_and_no_more_leave_than_must() -> None:
+    async def speak(server: Shared, connections: Connections, all_speak: asyncio.Barrier) -> None:
+        async with connections.conversation(server):
+            await all_speak.wait()
+
+    async def story(server: Shared, connections: Connections, _: VirtualClock) -> None:
+        all_speak = asyncio.Barrier(9)
+        speaking = [asyncio.create_task(speak(server, connections, all_speak)) for _ in range(8)]
+        while len(server.made) < 8:
+            await asyncio.sleep(0)
+        for each in server.made:
+            each.quit = partial(_slowly, each.quit)
+        server.there.most = 3
+        await all_speak.wait()
+        await asyncio.gather(*speaking)
+        assert server.connection_count == server.open_count == 3
+
+    play(story, most=8)
+
+
+async def _slowly(leave: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(0.02)
+    await leave()
+
+
+def test_what_was_said_stands_however_leaving_fails() -> None:
+    async def fail() -> None:
+        raise RuntimeError("the link can't be closed")
+
+    async def say(server: Shared, connections: Connections) -> str:
+        async with connections.conversation(server) as conversation:
+            server.there.most = 0
+            conversation.quit = fail  # type: ignore[method-assign]
+            return "250 ok"
+
+    async def story(server: Shared, connections: Connections, _: VirtualClock) -> None:
+        with capture_logs() as told:
+            assert await say(server, connections) == "250 ok"
+        assert [each["event"] for each in told] == ["link_not_left"]
+        assert server.busy_count == 0
+
+    play(story, most=1)
 
 
 async def _once(server: Shared, connections: Connections) -> None:

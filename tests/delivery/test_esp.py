@@ -307,6 +307,8 @@ BLOCK = [
     from_sendgrid(403, "The from address does not match a verified Sender Identity.", "from"),
     from_mailgun(400, f"from {NO_ADDRESS}"),
     from_mailgun(404, "Domain not found: acme.example"),
+    from_mailgun(403, "Domain acme.example is not allowed to send: it is disabled"),
+    from_ses(403, "AccessDeniedException", "User is not authorized to perform: ses:SendEmail on identity/acme.example"),
     from_brevo(400, "invalid_parameter", "email is not valid in sender"),
     from_ses(400, "MessageRejected", "Email address is not verified."),
 ]

@@ -15,9 +15,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import OperationalError
 
 from nurture.authoring.workspace import load_workspace
-from nurture.delivery.conversation import Conversation
 from nurture.delivery.replies import Reply
-from nurture.delivery.servers import ServerUnavailable
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
@@ -318,19 +316,17 @@ def test_a_server_that_is_new_in_the_configuration_is_used(tmp_path: Path) -> No
 def test_a_pass_ends_though_every_message_is_deferred_and_due_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As with many messages and a server that is away: the first are due again before the last was looked at."""
+    """As with many messages and a server that takes none now: the first are due again before the last was looked at."""
     monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 5)
     add_leads(world.database, *(f"lead{number}" for number in range(57)))
-    turns = [0]
 
-    async def connect() -> Conversation:
-        turns[0] += 1
-        await asyncio.sleep(0.002)
-        if turns[0] < 600:
-            world.clock.advance(timedelta(minutes=2))
-        raise ServerUnavailable("nobody answers")
+    class Busy(dict[str, Reply]):
+        def get(self, _key: str, _default: Any = None) -> Any:
+            world.clock.advance(timedelta(minutes=30))
+            return Reply(klass=ReplyClass.SOFT, text="451 4.3.2 too busy")
 
-    world.hop._connect = connect  # type: ignore[method-assign]
+    world.hop.refuse = Busy()
+    monkeypatch.setattr("nurture.pipeline.deliver.IN_LINE_AT_MOST", timedelta(days=9))
     world.stages.enroll()
     world.stages.advance()
 
@@ -339,6 +335,20 @@ def test_a_pass_ends_though_every_message_is_deferred_and_due_again(
         assert report.deferred == 60
 
     in_a_loop(story)
+
+
+def test_a_server_that_is_down_is_asked_once_and_what_was_not_claimed_stays_in_line(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nurture.pipeline.deliver.CLAIM_AHEAD", 1)
+    world.hop.is_down = True
+    world.once()
+    world.once()
+    assert world.hop.knocks == 1
+    assert sorted(row.status for row in world.rows(t.message, "status")) == ["deferred", "queued", "queued"]
+    world.hop.is_down = False
+    world.advance(minutes=1)
+    assert sorted(name for name, _ in world.hop.arrived) == ["ada", "max", "zoe"]
 
 
 def test_a_server_with_room_for_fewer_connections_gets_all_mail_over_those(world: World) -> None:

@@ -17,6 +17,8 @@ from nurture.store.due import anything_due
 from tests.engine.world import HEAD, World, add_leads, in_a_loop, make_root, open_world, steps
 from tests.migrated import emptied
 
+LOST = deliver.LEASE - deliver.LOST_AFTER
+
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
@@ -39,19 +41,23 @@ def claim(world: World, *ids: int, until: timedelta, **given: Any) -> None:
 
 
 def is_due(world: World, now: datetime) -> bool:
-    owner = world.stages.deliverer.owner
+    own = world.stages.deliverer.lost_claims()
     with world.database.reading() as connection:
-        return anything_due(connection, "deliver", now=now, reps=[], grace=deliver.LEASE_GRACE, owner=owner)
+        return anything_due(connection, "deliver", now=now, reps=[], grace=deliver.LEASE_GRACE, own=own)
 
 
 def statuses(world: World) -> list[str]:
     return [row.status for row in world.rows(t.message, "status")]
 
 
-def test_it_goes_in_the_next_pass(world: World) -> None:
+def test_it_goes_in_the_first_pass_after_ten_seconds(world: World) -> None:
     first, second = (row.id for row in world.rows(t.message, "id"))
-    claim(world, first, until=deliver.LEASE)
-    claim(world, second, until=deliver.LEASE, dotted_at=world.clock())
+    claim(world, first, second, until=deliver.LEASE)
+    assert not is_due(world, world.clock()), "they may have been claimed a moment ago"
+    in_a_loop(world.stages.deliverer.deliver)
+    assert statuses(world) == ["sending", "sending"]
+    claim(world, first, until=LOST)
+    claim(world, second, until=LOST, dotted_at=world.clock())
     assert is_due(world, world.clock())
     in_a_loop(world.stages.deliverer.deliver)
     assert statuses(world) == ["sent", "sending"], "of what has its mark nobody knows whether the end was written"
@@ -69,7 +75,7 @@ def test_a_pass_that_lasts_finds_it_once_its_lease_was_not_renewed(
 
     async def stall(recipient: str) -> None:
         if recipient == first.to_address:
-            claim(world, second.id, until=deliver.RENEWED)
+            claim(world, second.id, until=LOST)
             async with asyncio.timeout(20):
                 while statuses(world)[1] != "sent":
                     await asyncio.sleep(0.01)

@@ -102,8 +102,19 @@ def test_what_was_lost_with_a_connection_is_taken_again_unless_others_have_it(
 
 def test_without_a_database_nothing_is_given(worker: Callable[..., Worker]) -> None:
     here = worker("here:1")
+    here.takes()
     here.presence.end()
-    assert not here.of.take(1)
+    assert not here.of.take(1) and not here.of.allow(1)
+    here.attend(count=2)
+    assert here.of.allow(2)
+
+
+def test_a_server_that_is_in_no_file_any_more_keeps_no_slots(worker: Callable[..., Worker]) -> None:
+    here, there = worker("here:1", server="old"), worker("there:2", server="old")
+    assert (here.takes(), there.takes()) == (5, 0)
+    here.slots.free(here.slots.beyond({"new": 1}))
+    there.attend(count=0)
+    assert there.takes() == 3
 
 
 def test_one_that_froze_holds_nothing_for_longer_than_its_leases(
