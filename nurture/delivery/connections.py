@@ -27,13 +27,17 @@ class _Line:
     freed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Connections:
-    """Also which servers are left alone for a while."""
+Down = dict[str, tuple[datetime, str]]
+"""Servers that are left alone: until when, and why."""
 
-    def __init__(self, *, clock: Callable[[], datetime], warn: Callable[[str, str], None]) -> None:
+
+class Connections:
+    """For one pass; the servers' open connections outlive it, and so does `down`."""
+
+    def __init__(self, *, clock: Callable[[], datetime], warn: Callable[[str, str], None], down: Down) -> None:
         self._clock = clock
         self._warn = warn
-        self._down: dict[str, tuple[datetime, str]] = {}
+        self._down = down
         self._lines: defaultdict[str, _Line] = defaultdict(_Line)
 
     def why_shut(self, server: Server) -> str | None:

@@ -30,7 +30,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections
+from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections, Down
 from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
 from nurture.delivery.servers import NoSlot, Server, ServerUnavailable
 from nurture.domain.message import MessageStatus
@@ -110,7 +110,7 @@ class Deliverer:
         self._held: dict[ClaimKey, Claimed] = {}
         self._counts: Counter[str] = Counter()
         self._counters = counters or Counters()
-        self._connections = Connections(clock=clock, warn=_warn_unavailable)
+        self._down: Down = {}
         self._due_by: datetime | None = None
         self._draining = False
         self._attendance = Attendance(database, owner)
@@ -154,6 +154,7 @@ class Deliverer:
         await self._take_up()
         self._counts = Counter()
         self._domains.forget()
+        self._connections = Connections(clock=self._clock, warn=_warn_unavailable, down=self._down)
         self._due_by = due_by
         await self.attend()
         await asyncio.to_thread(self._end_leases)

@@ -61,7 +61,7 @@ Story = Callable[[Shared, Connections, VirtualClock], Coroutine[Any, Any, None]]
 def play(story: Story, *, most: int) -> None:
     clock = VirtualClock(NOON)
     server = Shared(most, clock)
-    connections = Connections(clock=clock, warn=lambda *_: None)
+    connections = Connections(clock=clock, warn=lambda *_: None, down={})
     apart(lambda: asyncio.run(asyncio.wait_for(story(server, connections, clock), 20)))
 
 

@@ -356,7 +356,7 @@ def test_a_refusal_of_our_account_rests_the_whole_server_for_a_minute(provider: 
             reply = await first.dot()
             await server.give_back(first)
             assert (reply.klass, reply.cause) == (ReplyClass.SOFT, ReplyCause.OUR_ACCOUNT)
-            connections = Connections(clock=lambda: moments[-1], warn=lambda *_: None)
+            connections = Connections(clock=lambda: moments[-1], warn=lambda *_: None, down={})
             for _ in range(2):
                 assert server.why_resting is not None and server.why_resting.startswith(f"{said.status} ")
                 with pytest.raises(ServerUnavailable, match=f"^{said.status} "):
@@ -509,7 +509,7 @@ def test_letters_go_one_after_the_other_over_a_link_that_stays_open() -> None:
     async def story() -> None:
         async with stand_in(ACCEPTED["postmark"]) as there:
             server = server_for("postmark", there.url)
-            connections = Connections(clock=lambda: NOW, warn=lambda *_: None)
+            connections = Connections(clock=lambda: NOW, warn=lambda *_: None, down={})
             for _ in range(3):
                 async with connections.conversation(server) as conversation:
                     assert await conversation.offer("anna@acme.example", "ben@example.com", WIRE) is None
