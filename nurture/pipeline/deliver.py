@@ -239,10 +239,12 @@ class Deliverer:
         servers = self.equipment.servers
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in servers}
         workers = [task for name, server in servers.items() for task in self._staff(server, queues[name], commits)]
-        works = [_every(RENEW_EVERY_S, self._renew, "leases_not_renewed")]
+        works = [
+            _every(RENEW_EVERY_S, self._renew, "leases_not_renewed"),
+            _every(ATTEND_EVERY_S, partial(self.attend, at_least=1), "not_seen_by_others"),
+        ]
         if not self._sole_worker:
             works.append(_every(TAKE_UP_EVERY_S, self._take_up_what_others_left, "leases_not_taken_up"))
-            works.append(_every(ATTEND_EVERY_S, partial(self.attend, at_least=1), "not_seen_by_others"))
         beside = [asyncio.create_task(each) for each in works]
         feeding = asyncio.create_task(self._feed(first, queues))
         try:
