@@ -40,6 +40,7 @@ from tests.receiving import Receiving, receiving
 LEADS = 400
 PACE_S = 0.1
 CONNECTIONS = 8
+"""For each of two hosts, which all share."""
 PATIENCE_S = 60
 """Only so that a test that fails comes to an end."""
 
@@ -209,10 +210,10 @@ def test_what_a_killed_one_had_is_taken_up_before_its_leases_end_and_who_is_told
 
 @pytest.mark.slow
 def test_a_rolling_restart_leaves_nothing_undecided_and_nothing_to_its_leases(hosts: Hosts) -> None:
-    hosts.let_in(1000)  # each worker claims some hundreds ahead
     first = hosts.start(2)
-    hosts.receiver.told("pace", 3 * PACE_S)
+    hosts.receiver.told("pace", 5 * PACE_S)
     for old in first:
+        hosts.let_in(700)  # the others claim some hundreds ahead
         hosts.start_another()
         hosts.stop(old)
         assert hosts.rows_of(old, status="sending") == 0
@@ -222,7 +223,7 @@ def test_a_rolling_restart_leaves_nothing_undecided_and_nothing_to_its_leases(ho
     hosts.stop(*hosts.daemons[2:])
     assert hosts.statuses() == {"sent": hosts.leads}
     assert "drain_cut_off" not in hosts.log()
-    assert max(int(str(each["links"])) for each in hosts.receiver.received()) == CONNECTIONS
+    assert max(int(str(each["links"])) for each in hosts.receiver.received()) == 2 * CONNECTIONS
     hosts.judge()
 
 
