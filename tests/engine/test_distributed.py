@@ -41,7 +41,7 @@ LEADS = 400
 PACE_S = 0.1
 CONNECTIONS = 8
 """For each of two hosts, which all share."""
-PATIENCE_S = 60
+PATIENCE_S = 120
 """Only so that a test that fails comes to an end."""
 
 OPEN_FOR_LONG = """
