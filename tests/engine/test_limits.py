@@ -25,7 +25,7 @@ from nurture.store import tables as t
 from nurture.store.limits import sent_since
 from nurture.store.pauses import resume, sender_scope
 from tests.engine.test_two_workers import all_at_once
-from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
+from tests.engine.world import HEAD, MONDAY, World, add_leads, in_a_loop, make_root, open_world, steps
 from tests.migrated import emptied
 
 BEN = '[senders.ben]\nfrom = "Ben <ben@acme.example>"\n'
@@ -226,6 +226,8 @@ def test_workers_together_keep_to_the_limits(
         world.hop.stalls, world.hop.rest = linger, rest  # type: ignore[method-assign]
     workers[0].stages.enroll()
     workers[0].stages.advance()
+    for world in workers:  # as daemons do before their first mail is due
+        in_a_loop(world.stages.deliverer.attend)
     all_at_once(workers)
     arrived = [each.to for world in workers for each in world.hop.kept]
     assert len(arrived) == 15 * many, "the sender's day, over all of them"
