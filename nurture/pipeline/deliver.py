@@ -129,16 +129,18 @@ class Deliverer:
 
     async def attend(self, *, at_least: int = 0) -> None:
         """Every few seconds, also while nothing is sent. Raises DBAPIError: the database is away."""
-        kept = at_least if self._claims() else 0
-        await self._attendance.attend(self.equipment.servers, at_least=kept, close=not self._claims())
+        claims = self._claims()
+        await self._attendance.attend(self.equipment.servers, at_least=at_least if claims else 0, close=not claims)
 
     def _claims(self) -> bool:
         return not self._draining and self._next is None and self.may_claim()
 
     def lost_claims(self) -> Own:
         """Our own claims that nobody here knows of."""
-        known = {message_row for message_row, _ in list(self._held)}
-        return Own(owner=self.owner, until=self._clock() + LEASE - LOST_AFTER, known=known)
+        return Own(owner=self.owner, until=self._clock() + LEASE - LOST_AFTER, known=self._rows_held())
+
+    def _rows_held(self) -> list[int]:
+        return [message_row for message_row, _ in list(self._held)]  # a copy: other threads add to it
 
     async def close(self) -> None:
         for server in self.equipment.servers.values():
@@ -271,8 +273,8 @@ class Deliverer:
                 return
 
     async def _renew(self) -> None:
-        rows = [message_row for message_row, _ in list(self._held)]
-        await asyncio.to_thread(self._renew_rows, rows, Lease(owner=self.owner, until=self._clock() + LEASE))
+        lease = Lease(owner=self.owner, until=self._clock() + LEASE)
+        await asyncio.to_thread(self._renew_rows, self._rows_held(), lease)
 
     async def _take_up_what_others_left(self) -> None:
         """A pass may last for hours; another worker's death is noticed meanwhile."""

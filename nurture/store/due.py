@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, select
 
 from nurture.domain.enrollment import EnrollmentStatus
 from nurture.store import tables as t
 from nurture.store.alerts import due_anywhere
 from nurture.store.indexed import IS_SENDING, IS_WAITING
-from nurture.store.outbox import Own, owners_sending
+from nurture.store.outbox import Own, is_left, owners_sending
 from nurture.store.pauses import may_go_out
 from nurture.store.posts import due_channels
 from nurture.store.presence import absent
@@ -60,6 +60,4 @@ def _message_left_behind(connection: Connection, ended_before: datetime, own: Ow
     if connection.scalar(over.limit(1)) is not None:
         return True
     gone = absent(connection, owners_sending(connection, besides=own.owner))
-    left = or_(m.lease_owner.in_(gone), and_(m.lease_owner == own.owner, m.lease_until <= own.until))
-    undotted = select(m.id).where(IS_SENDING, left, m.dotted_at.is_(None))
-    return connection.scalar(undotted.limit(1)) is not None
+    return connection.scalar(select(m.id).where(IS_SENDING, is_left(gone, own)).limit(1)) is not None

@@ -375,6 +375,16 @@ class Own:
     known: Collection[int] = ()
 
 
+def is_left(gone: Sequence[str], own: Own | None) -> ColumnElement[bool]:
+    """A message under way that is not dotted and that nobody speaks for: of owners that are gone, or a lost claim."""
+    m = t.message.c
+    left: ColumnElement[bool] = m.lease_owner.in_(gone)
+    if own is not None:
+        lost = and_(m.lease_owner == own.owner, m.lease_until <= own.until, m.id.not_in(list(own.known)))
+        left = or_(left, lost)
+    return and_(left, m.dotted_at.is_(None))
+
+
 def end_leases(
     connection: Connection,
     *,
@@ -393,11 +403,7 @@ def end_leases(
     `own`: whoever asks loses in the same way what it does not know of.
     """
     m = t.message
-    left: ColumnElement[bool] = m.c.lease_owner.in_(gone)
-    if own is not None:
-        unknown_here = m.c.id.not_in(list(own.known))
-        left = or_(left, and_(m.c.lease_owner == own.owner, m.c.lease_until <= own.until, unknown_here))
-    over = or_(m.c.lease_until < now - grace, and_(left, m.c.dotted_at.is_(None)))
+    over = or_(m.c.lease_until < now - grace, is_left(gone, own))
     if dead_owners_only is not None:
         over = or_(over, m.c.lease_owner != dead_owners_only)
     rows = connection.execute(

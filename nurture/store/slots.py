@@ -95,7 +95,7 @@ class Slots:
         """Every few seconds: how many share them."""
         workers = self._presence.with_connection(present_count)
         for slots in self._of.values():
-            slots.workers = max(1, workers or 1)
+            slots.workers = workers or 1
 
     def beyond(self, counts: Mapping[str, int]) -> list[int]:
         """Locks that are not needed for so many connections of each server: they are ours no more, to be freed."""
