@@ -249,10 +249,14 @@ class Deliverer:
             works.append(_every(TAKE_UP_EVERY_S, self._take_up_what_others_left, "leases_not_taken_up"))
         beside = [asyncio.create_task(each) for each in works]
         feeding = asyncio.create_task(self._feed(first, queues))
-        try:
-            await asyncio.wait([feeding])  # whatever became of claiming: what is on its way arrives
+
+        def end(_: asyncio.Task[None]) -> None:
+            """Whatever became of claiming: what is on its way arrives."""
             for queue in queues.values():
                 queue.put_nowait(None)
+
+        feeding.add_done_callback(end)
+        try:
             await asyncio.gather(*workers)
         finally:
             for task in (feeding, *beside, *workers):

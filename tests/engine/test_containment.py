@@ -385,3 +385,21 @@ def test_a_server_that_is_slow_with_one_letter_keeps_no_other_waiting(world: Wor
         assert (await delivering).sent == 4
 
     in_a_loop(story)
+
+
+def test_a_mistake_outside_every_attempt_ends_the_pass_and_the_next_one_sends(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stages.enroll()
+    world.stages.advance()
+    deliverer = world.stages.deliverer
+
+    def broken(_claimed: Any) -> Any:
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(deliverer, "_written", broken)
+        with pytest.raises(RuntimeError, match="a mistake of ours"):
+            in_a_loop(lambda: asyncio.wait_for(deliverer.deliver(), 20))
+    world.advance(minutes=1)
+    assert sorted(world.hop.arrived) == [("ada", "a"), ("max", "a"), ("zoe", "a")]
