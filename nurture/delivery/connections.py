@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections import defaultdict
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from nurture.delivery.conversation import Conversation
@@ -16,15 +14,56 @@ from nurture.delivery.servers import NoSlot, Server, ServerUnavailable
 SERVER_DOWN_RETRY = timedelta(minutes=1)
 """How soon to knock again at a server that could not be reached."""
 LOOK_AGAIN_S = 1.0
-"""How soon who waits for a conversation looks whether another may be opened after all."""
+"""How soon who stands first looks whether another may be opened after all."""
 
 
-@dataclass(frozen=True)
 class _Line:
-    """Before one server, where workers are more than conversations. Who has `first` is next, at each `freed`."""
+    """Before one server, where workers are more than conversations: who stands first has the next that is free.
 
-    first: asyncio.Lock = field(default_factory=asyncio.Lock)
-    freed: asyncio.Event = field(default_factory=asyncio.Event)
+    It is handed over as it is. Were it put back and looked for, the many that come free at one moment would reach the
+    next workers one after the other, and fewer marks would share a commit.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._places: deque[asyncio.Future[Conversation | None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._places
+
+    def call(self, conversation: Conversation | None = None) -> bool:
+        """The first has this conversation now, or looks again where there is none; whether anybody stands there."""
+        while self._places:
+            place = self._places.popleft()
+            if not place.done():
+                place.set_result(conversation)
+                return True
+        return False
+
+    async def wait(self, *, at_front: bool) -> Conversation | None:
+        """The conversation that was handed over; None: look whether there is one, or may be another."""
+        place: asyncio.Future[Conversation | None] = asyncio.get_running_loop().create_future()
+        (self._places.appendleft if at_front else self._places.append)(place)
+        self._keep_looking()
+        try:
+            return await place
+        except asyncio.CancelledError:
+            handed = None if place.cancelled() else place.result()
+            if handed is not None:
+                handed.abort()
+                await self._server.give_back(handed)
+            raise
+
+    def _keep_looking(self) -> None:
+        if self._timer is None and self._places:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self.call()
+        self._keep_looking()
 
 
 Down = dict[str, tuple[datetime, str]]
@@ -38,7 +77,7 @@ class Connections:
         self._clock = clock
         self._warn = warn
         self._down = down
-        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
+        self._lines: dict[str, _Line] = {}
 
     def why_shut(self, server: Server) -> str | None:
         """Why nobody can speak with it for a while, where that is so."""
@@ -63,16 +102,20 @@ class Connections:
         finally:
             if is_new and conversation.sent_away is not None:  # not where it has had enough of one link
                 self._leave_alone(server, conversation.sent_away)
-            await server.give_back(conversation)
-            self._lines[server.address.name].freed.set()
+            line = self._line(server)
+            if not (server.may_keep(conversation) and line.call(conversation)):
+                await server.give_back(conversation)
+                line.call()
+
+    def _line(self, server: Server) -> _Line:
+        return self._lines.setdefault(server.address.name, _Line(server))
 
     async def _free(self, server: Server) -> Conversation:
-        line = self._lines[server.address.name]
+        line = self._line(server)
         while True:
-            async with line.first:
-                idle = await self._in_turn(server, line)
-            if idle is not None:
-                return idle
+            handed = await self._in_turn(server, line)
+            if handed is not None:
+                return handed
             try:
                 return await self._new(server)
             except ServerUnavailable:
@@ -81,19 +124,22 @@ class Connections:
 
     async def _in_turn(self, server: Server, line: _Line) -> Conversation | None:
         """Waits for one that nobody uses; None as soon as another may be opened."""
+        is_first = line.is_empty
         while True:
-            line.freed.clear()
-            why = server.why_resting
-            if why is None:
-                idle = await server.idle_conversation()
-                why = self._why_down(server)
-                if idle is not None or (why is None and server.may_connect):
+            if is_first:
+                why = server.why_resting
+                idle = await server.idle_conversation() if why is None else None
+                why = why or self._why_down(server)
+                may_open = why is None and server.may_connect
+                if idle is not None or may_open or not server.busy_count:
+                    line.call()  # the next may find something too
+                    if idle is None and not may_open:
+                        raise NoSlot(server) if why is None else ServerUnavailable(why)
                     return idle
-            if not server.busy_count:
-                raise NoSlot(server) if why is None else ServerUnavailable(why)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_S):
-                    await line.freed.wait()
+            handed = await line.wait(at_front=is_first)
+            if handed is not None:
+                return handed
+            is_first = True
 
     async def _new(self, server: Server) -> Conversation:
         try:

@@ -102,6 +102,11 @@ class Server:
             await self._leave(idle)
         return None
 
+    def may_keep(self, conversation: Conversation) -> bool:
+        """Whether who has it may go on, or hand it to another, without giving it back."""
+        may_go_on = conversation.open and conversation.message_count < MESSAGES_A_CONNECTION
+        return may_go_on and self.why_resting is None and self._is_allowed(0)
+
     async def give_back(self, conversation: Conversation) -> None:
         """Keep it for another message, unless it ended, or others wait for its slot."""
         self.busy_count -= 1

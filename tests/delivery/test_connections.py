@@ -179,3 +179,62 @@ def test_what_was_said_stands_however_leaving_fails() -> None:
 async def _once(server: Shared, connections: Connections) -> None:
     async with connections.conversation(server):
         pass
+
+
+def test_those_that_come_free_at_one_moment_reach_the_next_at_one_moment() -> None:
+    """Where a round of the event loop went by for each, fewer marks would share a commit."""
+    rounds, begun = 0, list[int]()
+
+    async def count_rounds() -> None:
+        nonlocal rounds
+        while True:
+            await asyncio.sleep(0)
+            rounds += 1
+
+    async def work(server: Shared, connections: Connections, free: asyncio.Event) -> None:
+        async with connections.conversation(server):
+            begun.append(rounds)
+            await free.wait()
+
+    async def story(server: Shared, connections: Connections, _: VirtualClock) -> None:
+        free = asyncio.Event()
+        counting = asyncio.create_task(count_rounds())
+        working = [asyncio.create_task(work(server, connections, free)) for _ in range(16)]
+        while len(begun) < 8:
+            await asyncio.sleep(0)
+        freed_at = rounds
+        free.set()
+        await asyncio.gather(*working)
+        counting.cancel()
+        assert max(begun[8:]) - freed_at <= 3
+        assert len(server.made) == 8
+
+    play(story, most=8)
+
+
+def test_who_gives_up_at_the_moment_of_a_handover_keeps_nothing() -> None:
+    async def story(server: Shared, connections: Connections, _: VirtualClock) -> None:
+        async with connections.conversation(server):
+            waiting = [asyncio.create_task(_once(server, connections)) for _ in range(2)]
+            await asyncio.sleep(0.01)
+        waiting[0].cancel()
+        await asyncio.wait(waiting)
+        assert waiting[0].cancelled()
+        await waiting[1]
+        assert (server.busy_count, server.connection_count, server.open_count) == (0, 1, 1)
+
+    play(story, most=1)
+
+
+def test_who_stands_in_line_hears_of_a_slot_that_came_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nurture.delivery.connections.LOOK_AGAIN_S", 0.01)
+
+    async def story(server: Shared, connections: Connections, _: VirtualClock) -> None:
+        async with connections.conversation(server):
+            waiting = [asyncio.create_task(_once(server, connections)) for _ in range(3)]
+            await asyncio.sleep(0.05)
+            assert not any(each.done() for each in waiting)
+            server.there.most = 2
+            await asyncio.gather(*waiting)
+
+    play(story, most=1)
