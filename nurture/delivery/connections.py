@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -24,8 +24,7 @@ class _Line:
     next workers one after the other, and fewer marks would share a commit.
     """
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
+    def __init__(self) -> None:
         self._places: deque[asyncio.Future[Conversation | None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -42,8 +41,8 @@ class _Line:
                 return True
         return False
 
-    async def wait(self, *, at_front: bool) -> Conversation | None:
-        """The conversation that was handed over; None: look whether there is one, or may be another."""
+    async def wait(self, server: Server, *, at_front: bool) -> Conversation | None:
+        """The conversation with this server that was handed over; None: look for one, or whether to open another."""
         place: asyncio.Future[Conversation | None] = asyncio.get_running_loop().create_future()
         (self._places.appendleft if at_front else self._places.append)(place)
         self._keep_looking()
@@ -53,7 +52,7 @@ class _Line:
             handed = None if place.cancelled() else place.result()
             if handed is not None:
                 handed.abort()
-                await self._server.give_back(handed)
+                await server.give_back(handed)
             raise
 
     def _keep_looking(self) -> None:
@@ -77,7 +76,7 @@ class Connections:
         self._clock = clock
         self._warn = warn
         self._down = down
-        self._lines: dict[str, _Line] = {}
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
 
     def why_shut(self, server: Server) -> str | None:
         """Why nobody can speak with it for a while, where that is so."""
@@ -102,16 +101,13 @@ class Connections:
         finally:
             if is_new and conversation.sent_away is not None:  # not where it has had enough of one link
                 self._leave_alone(server, conversation.sent_away)
-            line = self._line(server)
-            if not (server.may_keep(conversation) and line.call(conversation)):
+            line = self._lines[server.address.name]
+            if not (server.may_hand_over(conversation) and line.call(conversation)):
                 await server.give_back(conversation)
                 line.call()
 
-    def _line(self, server: Server) -> _Line:
-        return self._lines.setdefault(server.address.name, _Line(server))
-
     async def _free(self, server: Server) -> Conversation:
-        line = self._line(server)
+        line = self._lines[server.address.name]
         while True:
             handed = await self._in_turn(server, line)
             if handed is not None:
@@ -136,7 +132,7 @@ class Connections:
                     if idle is None and not may_open:
                         raise NoSlot(server) if why is None else ServerUnavailable(why)
                     return idle
-            handed = await line.wait(at_front=is_first)
+            handed = await line.wait(server, at_front=is_first)
             if handed is not None:
                 return handed
             is_first = True

@@ -96,16 +96,15 @@ class Server:
         """One that is open and that nobody uses, if there is any; to be given back."""
         while self._idle:
             idle = self._idle.pop()
-            if idle.open and idle.message_count < MESSAGES_A_CONNECTION and self._is_allowed(1):
+            if _may_go_on(idle) and self._is_allowed(1):
                 self.busy_count += 1
                 return idle
             await self._leave(idle)
         return None
 
-    def may_keep(self, conversation: Conversation) -> bool:
-        """Whether who has it may go on, or hand it to another, without giving it back."""
-        may_go_on = conversation.open and conversation.message_count < MESSAGES_A_CONNECTION
-        return may_go_on and self.why_resting is None and self._is_allowed(0)
+    def may_hand_over(self, conversation: Conversation) -> bool:
+        """Whether another may have it as it is, without its being given back."""
+        return _may_go_on(conversation) and self.why_resting is None and self._is_allowed(0)
 
     async def give_back(self, conversation: Conversation) -> None:
         """Keep it for another message, unless it ended, or others wait for its slot."""
@@ -200,6 +199,10 @@ class NoSlot(ServerUnavailable):
 
     def __init__(self, server: Server) -> None:
         super().__init__(f"{server.address.name}: other processes have all its connections")
+
+
+def _may_go_on(conversation: Conversation) -> bool:
+    return conversation.open and conversation.message_count < MESSAGES_A_CONNECTION
 
 
 def _one_line(error: Exception) -> str:

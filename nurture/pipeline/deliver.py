@@ -249,13 +249,6 @@ class Deliverer:
             works.append(_every(TAKE_UP_EVERY_S, self._take_up_what_others_left, "leases_not_taken_up"))
         beside = [asyncio.create_task(each) for each in works]
         feeding = asyncio.create_task(self._feed(first, queues))
-
-        def end(_: asyncio.Task[None]) -> None:
-            """Whatever became of claiming: what is on its way arrives."""
-            for queue in queues.values():
-                queue.put_nowait(None)
-
-        feeding.add_done_callback(end)
         try:
             await asyncio.gather(*workers)
         finally:
@@ -266,15 +259,20 @@ class Deliverer:
         feeding.result()
 
     async def _feed(self, batch: list[Claimed], queues: Mapping[str, asyncio.Queue[Claimed | None]]) -> None:
-        """Claim until nothing is due and nothing is under way: one slow server must not keep new mail waiting."""
-        while True:
-            for claimed in batch:
-                queues[claimed.server].put_nowait(claimed)
-            while not self._draining and len(_busy(queues)) == len(queues):
-                await asyncio.sleep(0.005)
-            batch = await asyncio.to_thread(self._claim, _busy(queues))
-            if not batch and await _all_done(queues.values(), within=AGAIN_S):
-                return
+        """Claim until nothing is due and nothing is under way: one slow server must not keep new mail waiting.
+
+        Whatever becomes of claiming: what is on its way arrives.
+        """
+        try:
+            while batch or not await _all_done(queues.values(), within=AGAIN_S):
+                for claimed in batch:
+                    queues[claimed.server].put_nowait(claimed)
+                while not self._draining and len(_busy(queues)) == len(queues):
+                    await asyncio.sleep(0.005)
+                batch = await asyncio.to_thread(self._claim, _busy(queues))
+        finally:
+            for queue in queues.values():
+                queue.put_nowait(None)
 
     async def _renew(self) -> None:
         lease = Lease(owner=self.owner, until=self._clock() + LEASE)
