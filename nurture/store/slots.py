@@ -50,13 +50,9 @@ class ServerSlots:
 
     def take(self, count: int) -> bool:
         """Whether so many may be open once those were taken that are free now."""
-        while not self.allow(count):
-            if not self.may_take:
-                return False
-            if not self._presence.with_connection(partial(self._take_one, count)):
-                self._none_before = time.monotonic() + ASK_AGAIN_S
-                return False
-        return True
+        if not self.allow(count) and self.may_take:
+            self._presence.with_connection(partial(self._take_up_to, count))
+        return self.allow(count)
 
     def beyond(self, count: int) -> list[int]:
         """Locks that are not needed for so many: they are ours no more, and the caller ends them."""
@@ -69,13 +65,14 @@ class ServerSlots:
         lost = [slot for slot in sorted(self._held) if _try(connection, [self._base + slot]) is None]
         self._held.difference_update(lost)
 
-    def _take_one(self, count: int, connection: Connection) -> bool:
-        if self.allow(count):
-            return True  # another thread took it meanwhile
-        taken = _try(connection, [self._base + slot for slot in range(self.most) if slot not in self._held])
-        if taken is not None:
+    def _take_up_to(self, count: int, connection: Connection) -> None:
+        """One thread at a time, each of which looks at what those before it took."""
+        while not self.allow(count) and self.may_take:
+            taken = _try(connection, [self._base + slot for slot in range(self.most) if slot not in self._held])
+            if taken is None:
+                self._none_before = time.monotonic() + ASK_AGAIN_S
+                return
             self._held.add(taken - self._base)
-        return taken is not None
 
 
 class Slots:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -71,6 +73,25 @@ def test_who_comes_later_gets_a_share_once_the_first_has_let_go_of_it(worker: Ca
     here.attend(count=3)
     assert there.takes() == 2
     assert here.takes() == 3
+
+
+def test_threads_that_ask_at_one_moment_take_no_more_than_the_share(worker: Callable[..., Worker]) -> None:
+    here, there = worker("here:1"), worker("there:2")
+    here.attend(count=0)
+    free, all_ask = threading.Event(), threading.Barrier(MOST + 1)
+
+    def ask(count: int) -> bool:
+        all_ask.wait()
+        return here.of.take(count)
+
+    with ThreadPoolExecutor(MOST + 1) as pool:
+        pool.submit(here.presence.with_connection, lambda _: free.wait(10))
+        asking = [pool.submit(ask, count + 1) for count in range(MOST)]
+        all_ask.wait()
+        time.sleep(0.1)  # each has found that it may, and waits for the connection
+        free.set()
+        assert sum(each.result() for each in asking) == 3
+    assert there.takes() == 2
 
 
 def test_more_workers_than_connections_have_one_or_none(worker: Callable[..., Worker]) -> None:
