@@ -57,13 +57,16 @@ class ServerSlots:
     def beyond(self, count: int) -> list[int]:
         """Locks that are not needed for so many: they are ours no more, and the caller ends them."""
         surplus = sorted(self._held)[count:]
-        self._held.difference_update(surplus)
+        if surplus:
+            self._held.difference_update(surplus)
+            self._none_before = 0.0  # these will be free, for one
         return [self._base + slot for slot in surplus]
 
     def take_again(self, connection: Connection) -> None:
         """After the connection to the database was lost: those that nobody took meanwhile."""
         lost = [slot for slot in sorted(self._held) if _try(connection, [self._base + slot]) is None]
         self._held.difference_update(lost)
+        self._none_before = 0.0
 
     def _take_up_to(self, count: int, connection: Connection) -> None:
         """One thread at a time, each of which looks at what those before it took."""

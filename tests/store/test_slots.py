@@ -94,6 +94,31 @@ def test_threads_that_ask_at_one_moment_take_no_more_than_the_share(worker: Call
     assert there.takes() == 2
 
 
+@pytest.fixture
+def found_none(worker: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch) -> tuple[Worker, Worker]:
+    """Who has one of two slots and found no other, so that it will not ask for a while, and who has the other."""
+    monkeypatch.setattr(slots_module, "ASK_AGAIN_S", 60.0)
+    here, there = worker("here:1", most=2), worker("there:2", most=2)
+    assert (there.takes(), here.takes()) == (1, 1)
+    return here, there
+
+
+def test_who_found_none_and_lets_go_of_its_own_may_ask_at_once(found_none: tuple[Worker, Worker]) -> None:
+    here, _ = found_none
+    here.attend(count=0)
+    assert here.takes() == 1
+
+
+def test_who_found_none_and_comes_back_to_the_database_may_ask_at_once(found_none: tuple[Worker, Worker]) -> None:
+    here, there = found_none
+    there.presence.end()
+    here.attend(count=1)
+    assert here.takes() == 1, "it does not ask yet"
+    here.presence.end()
+    here.attend(count=1)
+    assert here.takes() == 2
+
+
 def test_more_workers_than_connections_have_one_or_none(worker: Callable[..., Worker]) -> None:
     workers = [worker(f"host:{number}", most=2) for number in range(4)]
     for each in workers:
