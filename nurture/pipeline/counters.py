@@ -25,7 +25,7 @@ OUTCOMES = (
 )
 STAGE_BOUNDS_S = (0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 120.0, 600.0)
 COMMIT_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
-"""The last is half of what the promise allows between a commit's beginning and the dot (`deliver.DOT_WITHIN_S`)."""
+"""The last is half of what the promise allows between a commit's beginning and the dot (`attempt.DOT_WITHIN_S`)."""
 
 
 @dataclass

@@ -1,18 +1,4 @@
-"""Stage 3: messages go out, and what was promised about them holds whatever dies in between (spec 6.1).
-
-As long as the database keeps what it committed, the end of a message is written again only after the next hop refused
-that attempt, or because a person said so. The order of commits, for each attempt:
-
-    1  commit the claim: attempt, owner, lease epoch, Message-ID     (`claim_messages`; the intent is `advance`'s)
-    2  speak SMTP up to the body, without the final dot              (`Conversation.offer`)
-    3  commit `dotted`, guarded by owner and epoch, after looking
-       again at suppression, consent and the enrollment              (`GroupCommit.dotted` -> `mark_dotted`)
-    4  write the dot, at most 5 s after that commit began            (`Conversation.dot`)
-    5  commit the outcome, guarded by owner and epoch                (`GroupCommit.outcome` -> `_record`)
-
-Die before 3 and the message is tried again; die between 3 and 5 and it is `unknown`, and nobody sends it again by
-itself. Where the claim was lost, or the database did not confirm 3, the link is closed without another byte.
-"""
+"""Stage 3: messages go out. What is due is claimed, written and carried, all at once; `attempt.py` is how one goes."""
 
 from __future__ import annotations
 
@@ -24,42 +10,36 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from nurture.delivery.connections import SERVER_DOWN_RETRY, Connections, Down
-from nurture.delivery.conversation import CannotCarry, Conversation, LinkLost, Patience
-from nurture.delivery.servers import NoSlot, Server, ServerUnavailable
+from nurture.delivery.connections import Connections, Down
+from nurture.delivery.conversation import Patience
+from nurture.delivery.servers import Server
 from nurture.domain.message import MessageStatus
 from nurture.domain.reasons import Reason
+from nurture.pipeline.attempt import Attempts, Written
 from nurture.pipeline.attendance import Attendance
 from nurture.pipeline.claimed import Claimed, DeliverReport, Equipment, decision
 from nurture.pipeline.claiming import claim_messages
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains
-from nurture.pipeline.endings import Endings, bounced_of, told_of
-from nurture.pipeline.group_commit import CommitUnknown, GroupCommit
-from nurture.pipeline.outgoing import Outgoing, RenderFailed
-from nurture.store.bounces import record_bounces
+from nurture.pipeline.endings import Endings
+from nurture.pipeline.group_commit import GroupCommit
 from nurture.store.database import Database
 from nurture.store.decisions import record_decisions
 from nurture.store.outbox import (
     ClaimKey,
-    Dotted,
     Lease,
     Outcome,
     Own,
     end_leases,
     owners_sending,
-    record_outcomes,
     renew,
 )
 from nurture.store.presence import absent
 
-DOT_WITHIN_S = 5.0
 LEASE = timedelta(minutes=2)
 RENEW_EVERY_S = 20.0
 LOST_AFTER = timedelta(seconds=10)
@@ -68,18 +48,12 @@ TAKE_UP_EVERY_S = 5.0
 ATTEND_EVERY_S = 2.0
 LEASE_GRACE = timedelta(seconds=30)
 CLAIM_AHEAD = 250
-LOOK_AGAIN = timedelta(seconds=5)
 WRITE_FOR_S = 0.005
 """How long letters are written before others have their turn."""
-IN_LINE_AT_MOST = timedelta(minutes=1)
-"""Longer than that nobody goes by what was so at the claim: a window closes, a person pauses, sales takes over."""
-MISSED = timedelta(seconds=1)
-"""A message that starts so much later than its rate said keeps no place any more."""
 AGAIN_S = 0.25
 """How soon to claim again while the last messages of a pass are under way."""
 
-Ready = tuple[Claimed, Outgoing | Outcome]
-"""A claimed message with its letter, or with how its attempt ended for want of one."""
+Ready = tuple[Claimed, Written]
 
 log = structlog.get_logger()
 
@@ -234,13 +208,23 @@ class Deliverer:
             owner=self.owner,
             clock=self._clock,
             reply_patience=timedelta(seconds=self._patience.dot) + LEASE,
-            record=self._record,
+            record=partial(self._endings.record, held=self._held, owner=self.owner),
             recorded=self._recorded,
             counters=self._counters,
         )
+        attempts = Attempts(
+            database=self._database,
+            equipment=self.equipment,
+            clock=self._clock,
+            connections=self._connections,
+            domains=self._domains,
+            endings=self._endings,
+            commits=commits,
+            is_draining=lambda: self._draining,
+        )
         servers = self.equipment.servers
         queues: dict[str, asyncio.Queue[Claimed | None]] = {name: asyncio.Queue() for name in servers}
-        workers = [task for name, server in servers.items() for task in self._staff(server, queues[name], commits)]
+        workers = [task for name, server in servers.items() for task in self._staff(server, queues[name], attempts)]
         works = [
             _every(RENEW_EVERY_S, self._renew, "leases_not_renewed"),
             _every(ATTEND_EVERY_S, partial(self.attend, at_least=1), "not_seen_by_others"),
@@ -298,155 +282,23 @@ class Deliverer:
             renew(connection, rows, lease)
 
     def _staff(
-        self, server: Server, queue: asyncio.Queue[Claimed | None], commits: GroupCommit
+        self, server: Server, queue: asyncio.Queue[Claimed | None], attempts: Attempts
     ) -> list[asyncio.Task[None]]:
         """Who works for one server: one that writes letters, and one for each connection."""
         many = server.address.connections
         ready: asyncio.Queue[Ready | None] = asyncio.Queue(many)
-        carriers = [asyncio.create_task(self._carry(server, ready, queue.task_done, commits)) for _ in range(many)]
-        return [asyncio.create_task(self._write_ahead(queue, ready, many)), *carriers]
-
-    async def _write_ahead(
-        self, queue: asyncio.Queue[Claimed | None], ready: asyncio.Queue[Ready | None], many: int
-    ) -> None:
-        """Letters are written while connections wait for commits and replies: a few ahead, for they age.
-
-        And several at a time: the second finds the processor's caches as the first left them.
-        """
-        began = time.monotonic()
-        while (claimed := await queue.get()) is not None:
-            await ready.put((claimed, self._written(claimed)))
-            if time.monotonic() - began > WRITE_FOR_S:
-                await asyncio.sleep(0)  # whoever has an answer
-                began = time.monotonic()
-        for _ in range(many):
-            await ready.put(None)
+        carriers = [asyncio.create_task(self._carry(server, ready, queue.task_done, attempts)) for _ in range(many)]
+        return [asyncio.create_task(_write_ahead(queue, ready, many, attempts)), *carriers]
 
     async def _carry(
-        self, server: Server, ready: asyncio.Queue[Ready | None], done: Callable[[], None], commits: GroupCommit
+        self, server: Server, ready: asyncio.Queue[Ready | None], done: Callable[[], None], attempts: Attempts
     ) -> None:
         """One connection's worth of work."""
         while (each := await ready.get()) is not None:
             claimed, written = each
-            if isinstance(written, Outcome):
-                outcome: Outcome | None = written
-            else:
-                outcome = await self._contained(server, claimed, written, commits)
-            if outcome is None:
-                self._held.pop(claimed.claim, None)  # the claim is somebody else's now, or its lease will end
-            else:
-                commits.outcome(outcome)
+            if not await attempts.make(server, claimed, written):
+                self._held.pop(claimed.claim, None)
             done()
-
-    def _written(self, claimed: Claimed) -> Outgoing | Outcome:
-        """The letter, or how the attempt ends without one."""
-        try:
-            return self.equipment.letters.write(claimed.row, claimed.header, claimed.material)
-        except RenderFailed as error:
-            return self._endings.unwritten(claimed, str(error))
-        except Exception as error:  # noqa: BLE001  logged there
-            return self._endings.tripped(claimed, error)
-
-    async def _contained(
-        self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
-    ) -> Outcome | None:
-        try:
-            return await self._attempt(server, claimed, outgoing, commits)
-        except Exception as error:  # noqa: BLE001  logged there
-            return self._endings.tripped(claimed, error)
-
-    # --- 2, 3, 4: one attempt
-
-    async def _attempt(
-        self, server: Server, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
-    ) -> Outcome | None:
-        outdated = self._outdated(claimed, since=claimed.starts_at or claimed.claimed_at)
-        if outdated is not None:
-            return outdated
-        if claimed.starts_at is not None:
-            await self._await_turn(server, claimed.row, claimed.starts_at)
-        ready_at = self._clock()
-        try:
-            async with self._connections.conversation(server) as conversation:
-                outdated = self._outdated(claimed, since=ready_at)  # others may have spoken first
-                return outdated or await self._speak(conversation, claimed, outgoing, commits)
-        except NoSlot as error:
-            return self._endings.given_back(claimed, str(error))
-        except ServerUnavailable as error:
-            return self._endings.deferred(claimed, str(error), until=self._clock() + SERVER_DOWN_RETRY)
-        except LinkLost as error:
-            return self._endings.deferred(claimed, f"link lost before the end of the message: {error}")
-
-    def _outdated(self, claimed: Claimed, *, since: datetime) -> Outcome | None:
-        """Given back, where what was so at the claim is so no more, or may not be: it stood in line `since` then."""
-        now = self._clock()
-        if self._draining:
-            return self._endings.given_back(claimed, "given back at shutdown")
-        if claimed.expires_at is not None and claimed.expires_at <= now:
-            return self._endings.given_back(claimed, "its time ended while it stood in line")
-        if now - since > IN_LINE_AT_MOST:
-            return self._endings.given_back(claimed, "it stood in line for too long")
-        pause = None if claimed.is_trying else self._domains.closed_to(claimed.row, now)
-        return self._endings.given_back(claimed, str(pause)) if pause is not None else None
-
-    async def _await_turn(self, server: Server, row: Any, starts_at: datetime) -> None:
-        """Until the moment that a rate dealt it; who missed theirs are dealt others, or they would all go at once."""
-        if self._clock() - starts_at > MISSED:
-            starts_at = await asyncio.to_thread(self._deal, row)
-        await server.rest((starts_at - self._clock()).total_seconds())
-
-    def _deal(self, row: Any) -> datetime:
-        letters, limits = self.equipment.letters, self.equipment.limits
-        with self._database.transaction() as connection:
-            return limits.deal(connection, row, letters.server_of, self._clock())
-
-    async def _speak(
-        self, conversation: Conversation, claimed: Claimed, outgoing: Outgoing, commits: GroupCommit
-    ) -> Outcome | None:
-        try:
-            refusal = await conversation.offer(outgoing.envelope_from, outgoing.to, outgoing.wire)
-        except CannotCarry as error:
-            return self._endings.failed(claimed, str(error))
-        if refusal is not None:
-            return self._endings.answered(claimed, refusal)
-        mark = Dotted(
-            message_row=claimed.row.id,
-            epoch=claimed.epoch,
-            subject=outgoing.subject,
-            link_set=outgoing.link_set,
-            links=outgoing.links,
-        )
-        try:
-            began = await commits.dotted(mark)
-        except CommitUnknown:
-            conversation.abort()
-            return None
-        if began is None:
-            # paused, ended or suppressed since the claim: the next look says which, and what follows
-            conversation.abort()
-            again = self._clock() + LOOK_AGAIN
-            return self._endings.deferred(claimed, "something changed when it was about to end", until=again)
-        if time.monotonic() - began > DOT_WITHIN_S:
-            conversation.abort()
-            return self._endings.deferred(claimed, "the database took too long to confirm")
-        if not conversation.open:
-            raise LinkLost("the server left, or spoke unasked")
-        try:
-            reply = await conversation.dot()
-        except Exception as error:  # noqa: BLE001  whatever it is: from here on nobody knows
-            conversation.abort()
-            return self._endings.unknown(claimed, f"link lost after the end: {error}")
-        return self._endings.answered(claimed, reply)
-
-    # --- 5: outcomes
-
-    def _record(self, connection: Connection, outcomes: list[Outcome], now: datetime) -> list[Outcome]:
-        """The outcome and what follows from it, in one transaction, which may fail and be tried again."""
-        judged = self._domains.judge(connection, outcomes, self._held, now, self._endings.again)
-        written = record_outcomes(connection, judged, owner=self.owner, now=now)
-        record_decisions(connection, told_of(written, self._held, now))
-        record_bounces(connection, bounced_of(written, self._held), now=now)
-        return written
 
     def _recorded(self, outcomes: list[Outcome], written: list[Outcome]) -> None:
         if outcomes:
@@ -462,6 +314,23 @@ class Deliverer:
 
 def _warn_unavailable(server: str, error: str) -> None:
     log.warning("smtp_server_unavailable", server=server, error=error)
+
+
+async def _write_ahead(
+    queue: asyncio.Queue[Claimed | None], ready: asyncio.Queue[Ready | None], many: int, attempts: Attempts
+) -> None:
+    """Letters are written while connections wait for commits and replies: a few ahead, for they age.
+
+    And several at a time: the second finds the processor's caches as the first left them.
+    """
+    began = time.monotonic()
+    while (claimed := await queue.get()) is not None:
+        await ready.put((claimed, attempts.write(claimed)))
+        if time.monotonic() - began > WRITE_FOR_S:
+            await asyncio.sleep(0)  # whoever has an answer
+            began = time.monotonic()
+    for _ in range(many):
+        await ready.put(None)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[None]], failure: str) -> None:

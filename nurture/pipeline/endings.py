@@ -1,4 +1,4 @@
-"""How an attempt ended, as an outcome to commit, and what is told of those that are committed."""
+"""How an attempt ended, as an outcome, and the commit of outcomes with what follows from them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
+from sqlalchemy import Connection
 
 from nurture.delivery.replies import Reply
 from nurture.domain.backoff import next_attempt
@@ -17,8 +18,9 @@ from nurture.domain.reasons import Reason
 from nurture.pipeline.claimed import Claimed, Held, decision
 from nurture.pipeline.counters import Counters
 from nurture.pipeline.domains import Domains
-from nurture.store.decisions import NewDecision
-from nurture.store.outbox import Outcome
+from nurture.store.bounces import record_bounces
+from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.outbox import Outcome, record_outcomes
 
 _ENDS = {ReplyClass.ACCEPTED: MessageStatus.SENT, ReplyClass.HARD: MessageStatus.BOUNCED}
 
@@ -81,6 +83,16 @@ class Endings:
         log.error("attempt_failed", message=claimed.row.id, exc_info=error)
         return self.deferred(claimed, f"a mistake inside nurture: {type(error).__name__}")
 
+    def record(
+        self, connection: Connection, outcomes: list[Outcome], now: datetime, *, held: Held, owner: str
+    ) -> list[Outcome]:
+        """Those that were written, with all that follows from them; the transaction may fail and be tried again."""
+        judged = self._domains.judge(connection, outcomes, held, now, self.again)
+        written = record_outcomes(connection, judged, owner=owner, now=now)
+        record_decisions(connection, _told_of(written, held, now))
+        record_bounces(connection, _bounced_of(written, held), now=now)
+        return written
+
 
 def _outcome(
     claimed: Claimed,
@@ -102,7 +114,7 @@ def _outcome(
     )
 
 
-def told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewDecision]:
+def _told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewDecision]:
     """The decisions to record for outcomes that are written."""
     decisions: list[NewDecision] = []
     for outcome in outcomes:
@@ -118,7 +130,7 @@ def told_of(outcomes: Iterable[Outcome], held: Held, now: datetime) -> list[NewD
     return decisions
 
 
-def bounced_of(outcomes: Iterable[Outcome], held: Held) -> list[tuple[Any, str, ReplyCause | None]]:
+def _bounced_of(outcomes: Iterable[Outcome], held: Held) -> list[tuple[Any, str, ReplyCause | None]]:
     """(message row, reply, what it was about) of those that bounced."""
     return [
         (held[each.claim].row, each.reply or "", each.cause)

@@ -46,8 +46,8 @@ POINTS = (
 )
 GUARDS = {
     "dotted commit": (
-        "nurture.pipeline.deliver",
-        "began = await commits.dotted(mark)",
+        "nurture.pipeline.attempt",
+        "began = await self._commits.dotted(mark)",
         "began = time.monotonic()",
     ),
     "lease owner and epoch": (
@@ -57,7 +57,7 @@ GUARDS = {
     ),
     "suppression check": ("nurture.store.outbox", "            _still_wanted(_NOW),\n", ""),
     "unique key": ("nurture.store.outbox", "", ""),
-    "five seconds": ("nurture.pipeline.deliver", "if time.monotonic() - began > DOT_WITHIN_S:", "if False:"),
+    "five seconds": ("nurture.pipeline.attempt", "if time.monotonic() - began > DOT_WITHIN_S:", "if False:"),
 }
 """name -> module, line, and what stands there without it; the unique key is the database's, and is dropped there."""
 PAUSE_S = 6.0
@@ -176,7 +176,7 @@ def hasten() -> None:
     from nurture import bootstrap
     from nurture.delivery import connections
     from nurture.delivery.conversation import Patience
-    from nurture.pipeline import advance, deliver
+    from nurture.pipeline import advance, attempt, deliver
     from nurture.store import database
 
     class Hasty(aiosmtplib.SMTP):
@@ -186,7 +186,7 @@ def hasten() -> None:
     seconds = dict.fromkeys(("command", "data", "block", "dot"), ANSWER_WITHIN_S)
     bootstrap.Patience = partial(Patience, **seconds)  # type: ignore[attr-defined,assignment]
     aiosmtplib.SMTP = Hasty  # type: ignore[misc]
-    connections.SERVER_DOWN_RETRY = deliver.SERVER_DOWN_RETRY = timedelta(seconds=1)  # type: ignore[attr-defined]
+    connections.SERVER_DOWN_RETRY = attempt.SERVER_DOWN_RETRY = timedelta(seconds=1)  # type: ignore[attr-defined]
     deliver.CLAIM_AHEAD, advance.BATCH = 40, 50
     database.LOCK_WAIT_MS = LOCK_WAIT_MS
 

@@ -169,7 +169,7 @@ def test_a_claim_that_fails_lets_what_is_on_its_way_arrive(world: World, monkeyp
 
 
 def test_no_dot_is_written_where_its_commit_took_too_long(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nurture.pipeline.deliver.DOT_WITHIN_S", 0)
+    monkeypatch.setattr("nurture.pipeline.attempt.DOT_WITHIN_S", 0)
     world.once()
     assert world.hop.arrived == []
     assert {row.status for row in world.rows(t.message, "status")} == {"deferred"}
@@ -326,7 +326,7 @@ def test_a_pass_ends_though_every_message_is_deferred_and_due_again(
             return Reply(klass=ReplyClass.SOFT, text="451 4.3.2 too busy")
 
     world.hop.refuse = Busy()
-    monkeypatch.setattr("nurture.pipeline.deliver.IN_LINE_AT_MOST", timedelta(days=9))
+    monkeypatch.setattr("nurture.pipeline.attempt.IN_LINE_AT_MOST", timedelta(days=9))
     world.stages.enroll()
     world.stages.advance()
 
@@ -394,11 +394,11 @@ def test_a_mistake_outside_every_attempt_ends_the_pass_and_the_next_one_sends(
     world.stages.advance()
     deliverer = world.stages.deliverer
 
-    def broken(_claimed: Any) -> Any:
+    def broken(_attempts: Any, _claimed: Any) -> Any:
         raise RuntimeError("a mistake of ours")
 
     with monkeypatch.context() as patch:
-        patch.setattr(deliverer, "_written", broken)
+        patch.setattr("nurture.pipeline.attempt.Attempts.write", broken)
         with pytest.raises(RuntimeError, match="a mistake of ours"):
             in_a_loop(lambda: asyncio.wait_for(deliverer.deliver(), 20))
     world.advance(minutes=1)
