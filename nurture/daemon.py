@@ -42,13 +42,13 @@ class FileWatch:
         stamp = self._stamp()
         if stamp == self._seen:
             return
-        self._seen = stamp
         try:
             self._take_up()
         except Problem as problem:
             log.error("files_not_taken_up", kept="the last good version", problem=str(problem))
         else:
             log.info("files_taken_up")
+        self._seen = stamp  # not after any other error, as of a database that is away: the next look tries again
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         stamps = []

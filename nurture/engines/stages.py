@@ -107,7 +107,7 @@ class Stages:
         return advance(database=self._database, rules=self.rules, now=self._clock())
 
     async def deliver(self) -> DeliverReport:
-        return await self.deliverer.deliver()
+        return await self.deliverer.deliver(before_claim=self._look_for_a_stop)
 
     async def post(self) -> PostReport:
         return await self.poster.post()
@@ -146,16 +146,16 @@ class Stages:
         stage: Callable[[], Any] = getattr(self, name)
 
         async def passing() -> Any:
-            await self._look_for_a_stop()
+            await asyncio.to_thread(self._look_for_a_stop)
             with self._counters.passing(name):
                 return await (stage() if name in ("deliver", "post") else asyncio.to_thread(stage))
 
         return passing
 
-    async def _look_for_a_stop(self) -> None:
+    def _look_for_a_stop(self) -> None:
         """Before anything else is done, so that no backlog is older than the look at it."""
         if self._stops.is_due():
-            await asyncio.to_thread(self._stops.look, hold_over=self.workspace.settings.sending.hold_over)
+            self._stops.look(hold_over=self.workspace.settings.sending.hold_over)
 
     def _wake_turned(self) -> None:
         """Every hour: what counts days or fades is in no hurry."""
@@ -167,7 +167,7 @@ class Stages:
     async def once(self) -> PassReport:
         """Everything that is due now: round after round, until a round finds nothing left to do."""
         total: Counter[str] = Counter()
-        await self._look_for_a_stop()
+        await asyncio.to_thread(self._look_for_a_stop)
         await asyncio.to_thread(self.maintain)
         for _ in range(QUIET_AFTER):
             counts = await self._round()
@@ -183,7 +183,7 @@ class Stages:
             await asyncio.to_thread(self._enroll, at_once=None),  # somebody asked for this pass: nothing waits for them
             await asyncio.to_thread(self.advance),
             await asyncio.to_thread(self.hand_over),
-            await self.deliverer.deliver(due_by=self._clock()),
+            await self.deliverer.deliver(due_by=self._clock(), before_claim=self._look_for_a_stop),
             await self.post(),
         ]
         counts: Counter[str] = Counter()

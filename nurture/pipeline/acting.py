@@ -34,8 +34,8 @@ from nurture.domain.timing import days_off, end_of_wait
 from nurture.pipeline.rules import Rules
 from nurture.pipeline.walker import Walker
 from nurture.store.alerts import raise_alert
-from nurture.store.cadences import current_cadences
-from nurture.store.entries import Entrant, enter, may_enter, room_in_limit, within_accounts
+from nurture.store.cadences import current_cadences, is_in_force
+from nurture.store.entries import Entrant, enter, lock_entrance, may_enter, room_in_limit, within_accounts
 from nurture.store.lead_facts import lead_views
 from nurture.store.leads import set_fields, tag_leads, untag_leads
 from nurture.store.pauses import is_stopped, paused_scopes
@@ -184,6 +184,9 @@ class Deeds:
                 for walker in walkers:
                     walker.note(Reason.ENROLLED_IN, self.now, {"cadence": name, "why": "it takes nobody now"})
                 continue
+            if not is_in_force(self.connection, name, version):
+                self.full.update(walker.deed for walker in walkers)  # edited meanwhile: it knocks again
+                continue
             asking, vocabulary = self.rules.asking(self.now), self.rules.vocabulary
             may = may_enter(self.connection, cadence, _leads(walkers), asking=asking, vocabulary=vocabulary)
             entrants = self._admitted(cadence, [Entrant(lead_id=each) for each in sorted(may)])
@@ -208,6 +211,7 @@ class Deeds:
 
     def _admitted(self, cadence: Cadence, entrants: Sequence[Entrant]) -> list[Entrant]:
         """Those for whom its `account` rules and its `enroll_limit` have room now."""
+        lock_entrance(self.connection, cadence)
         room = room_in_limit(self.connection, cadence, now=self.now)
         return within_accounts(self.connection, cadence, entrants)[:room]
 

@@ -80,21 +80,32 @@ def advance(*, database: Database, rules: Rules, now: datetime) -> AdvanceReport
     while True:
         try:
             claimed = _move_batch(database, rules, total, now=now, limit=BATCH)
-        except SQLAlchemyError:
-            raise
-        except Exception:  # noqa: BLE001  logged there, with the enrollment that raised it
+        except _Tripped:  # logged there, with the enrollment that did it
             claimed = _one_by_one(database, rules, total, now=now)
         if claimed < BATCH:
             return AdvanceReport(advanced=total["advanced"], exited=total["exited"], promoted=total["promoted"])
 
 
+class _Tripped(Exception):
+    """One of these enrollments trips us over a mistake of ours."""
+
+    def __init__(self, enrollment_ids: Sequence[int]) -> None:
+        super().__init__(f"enrollments {enrollment_ids}")
+        self.enrollment_ids = enrollment_ids
+
+
 def _move_batch(database: Database, rules: Rules, total: Counter[str], *, now: datetime, limit: int) -> int:
-    """Returns how many were due."""
+    """Returns how many were due. Raises _Tripped, and SQLAlchemyError where the database is away."""
     with database.transaction() as connection:
         batch = _Batch(connection, rules, now)
-        claimed = batch.claim(limit)
-        batch.walk()
-        batch.write()
+        try:
+            claimed = batch.claim(limit)
+            batch.walk()
+            batch.write()
+        except SQLAlchemyError:
+            raise
+        except Exception as error:
+            raise _Tripped(batch.gathering.claimed) from error
     total.update(batch.counts)
     return claimed
 
@@ -105,12 +116,13 @@ def _one_by_one(database: Database, rules: Rules, total: Counter[str], *, now: d
         try:
             if not _move_batch(database, rules, total, now=now, limit=1):
                 return done
-        except SQLAlchemyError:
-            raise
-        except Exception:
+        except _Tripped as tripped:
+            if not tripped.enrollment_ids:
+                raise  # it is none of them
+            (enrollment_id,) = tripped.enrollment_ids
             with database.transaction() as connection:
-                enrollment_id = put_off(connection, now=now, until=now + STILL_PAUSED)
-            log.exception("enrollment_put_off", enrollment=enrollment_id)
+                put_off(connection, enrollment_id, now=now, until=now + STILL_PAUSED)
+            log.error("enrollment_put_off", enrollment=enrollment_id, exc_info=tripped.__cause__)
     return BATCH
 
 

@@ -33,7 +33,8 @@ class Attendance:
                 server.slots = self._slots.of(name, server.address.connections)
             await asyncio.to_thread(self._presence.keep)
             await asyncio.to_thread(self._slots.look)
-            await asyncio.gather(*(each.close() if close else each.shrink() for each in servers.values()))
+            leaving = [each.close() if close else each.shrink() for each in servers.values()]
+            await asyncio.shield(asyncio.gather(*leaving))  # they are counted until they are gone
             counts = {name: max(at_least, server.connection_count) for name, server in servers.items()}
             # shielded: what is ours no more must be freed
             await asyncio.shield(asyncio.to_thread(self._slots.free, self._slots.beyond(counts)))

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from threading import Lock
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -83,6 +84,7 @@ class Deliverer:
         self._patience = patience or Patience()
         self._held: dict[ClaimKey, Claimed] = {}
         self._counts: Counter[str] = Counter()
+        self._counting = Lock()
         self._counters = counters or Counters()
         self._down: Down = {}
         self._due_by: datetime | None = None
@@ -92,6 +94,7 @@ class Deliverer:
         self._endings = Endings(clock=clock, rng=rng, domains=self._domains, counters=self._counters)
         self.may_claim: Callable[[], bool] = lambda: True
         """Asked before each claim; what is claimed already goes on its way."""
+        self._before_claim: Callable[[], None] | None = None
 
     def drain(self) -> None:
         """Claim nothing more; what is on its way is finished."""
@@ -119,19 +122,25 @@ class Deliverer:
     async def close(self) -> None:
         for server in self.equipment.servers.values():
             await server.close()
-        await asyncio.to_thread(self._write_counts)
+        try:
+            await asyncio.to_thread(self._write_counts)
+        except SQLAlchemyError as error:
+            log.error("replies_not_counted", error=type(error).__name__)
         await asyncio.to_thread(self._attendance.end)
 
-    async def deliver(self, *, due_by: datetime | None = None) -> DeliverReport:
+    async def deliver(
+        self, *, due_by: datetime | None = None, before_claim: Callable[[], None] | None = None
+    ) -> DeliverReport:
         """Send everything that is due, and what becomes due meanwhile; with `due_by`, what is due by then alone.
 
-        Claims, sends and commits overlap; returns when nothing is left.
+        Claims, sends and commits overlap; returns when nothing is left. That may last for hours, or the host may sleep
+        meanwhile: `before_claim` is called before each claim, in a thread.
         """
         await self._take_up()
         self._counts = Counter()
         self._domains.forget()
         self._connections = Connections(clock=self._clock, warn=_warn_unavailable, down=self._down)
-        self._due_by = due_by
+        self._due_by, self._before_claim = due_by, before_claim
         await self.attend()
         await asyncio.to_thread(self._end_leases)
         first = await asyncio.to_thread(self._claim)
@@ -163,6 +172,8 @@ class Deliverer:
         shut = {name for name, each in servers.items() if self._connections.why_shut(each) or not each.has_slot}
         busy_servers = shut.union(busy_servers)
         while self._claims():
+            if self._before_claim is not None:
+                self._before_claim()
             now = self._clock()
             with self._database.transaction() as connection:
                 claim = claim_messages(
@@ -308,7 +319,8 @@ class Deliverer:
             self._held.pop(outcome.claim, None)
 
     def _count(self, statuses: Mapping[str, int]) -> None:
-        self._counts.update(statuses)
+        with self._counting:  # several threads at once
+            self._counts.update(statuses)
         self._counters.decided(statuses)
 
 

@@ -78,6 +78,8 @@ class Domains:
         self._trying = {}
         if over:
             lock_pauses(connection, over)
+            self._read(connection)  # who held the lock may have let one of them wait for longer
+            over = [pause for pause in self._pauses.values() if pause.until <= now]
             under_way = sending_to(connection, {pause.domain for pause in over})
             self._trying = {(each.domain, each.sender): under_way[(each.domain, each.sender)] for each in over}
         return sorted(pair for pair, count in self._trying.items() if count >= tried_at_once(pair[1]))
@@ -162,10 +164,13 @@ class Domains:
                 judged[each.claim] = replace(each, not_before=now)  # the next look says until when
         if self._has_changed:
             self._read(connection)
-        self._then.append(lambda: self._forget_just_now(blocked))
+        begun = {pair: self._pauses[pair] for pair in blocked if pair in self._pauses}
+        self._then.append(lambda: self._remember(begun, blocked))
         return [judged[each.claim] for each in outcomes]
 
-    def _forget_just_now(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def _remember(self, begun: Mapping[tuple[str, str], DomainPause], pairs: Iterable[tuple[str, str]]) -> None:
+        """A claim may have read the tables meanwhile, without what was not committed yet."""
+        self._pauses = {**self._pauses, **begun}
         for pair in pairs:
             self._refused_just_now.pop(pair, None)
 

@@ -25,7 +25,15 @@ from nurture.store.cadences import (
     take_up,
 )
 from nurture.store.database import Database
-from nurture.store.entries import Entrant, candidates, enter, room_in_limit, segment_clause, within_accounts
+from nurture.store.entries import (
+    Entrant,
+    candidates,
+    enter,
+    lock_entrance,
+    room_in_limit,
+    segment_clause,
+    within_accounts,
+)
 from nurture.store.pauses import is_stopped, paused_scopes
 from nurture.store.segments import Asking
 from nurture.store.trials import room_in_trial
@@ -91,19 +99,14 @@ def _try_change(database: Database, state: InForce, admission: Admission, asking
     trial = state.trial
     if trial is None or trial.is_stopped:
         return 0
-    with database.reading() as connection:
-        room = room_in_trial(connection, trial)
-    tried = replace(state, version=trial.version, cadence=trial.cadence)
-    return _enroll_all(database, tried, admission, asking, most=room)
+    return _enroll_all(database, replace(state, version=trial.version, cadence=trial.cadence), admission, asking)
 
 
-def _enroll_all(
-    database: Database, state: InForce, admission: Admission, asking: Asking, *, most: int | None = None
-) -> int:
+def _enroll_all(database: Database, state: InForce, admission: Admission, asking: Asking) -> int:
+    """`state.version` is what is in force, or the change that is tried, which has room for some."""
     count = 0
-    while most is None or count < most:
-        limit = BATCH if most is None else min(BATCH, most - count)
-        entered = _enroll_batch(database, state, admission, asking, limit=limit)
+    while True:
+        entered = _enroll_batch(database, state, admission, asking)
         if entered is None:
             break
         count += entered.made
@@ -157,14 +160,20 @@ class _Batch:
     last: bool
 
 
-def _enroll_batch(
-    database: Database, state: InForce, admission: Admission, asking: Asking, *, limit: int = BATCH
-) -> _Batch | None:
-    """None where nobody is left."""
+def _room(connection: Connection, state: InForce, asking: Asking) -> int:
+    """How many may enter now, in one batch."""
+    room = room_in_limit(connection, state.cadence, now=asking.now)
+    rooms = [BATCH] if room is None else [BATCH, room]
+    if state.trial is not None and state.version == state.trial.version:
+        rooms.append(room_in_trial(connection, state.trial))
+    return min(rooms)
+
+
+def _enroll_batch(database: Database, state: InForce, admission: Admission, asking: Asking) -> _Batch | None:
+    """None where nobody is left, or there is no room."""
     cadence = state.cadence
     with database.reading() as connection:
-        room = room_in_limit(connection, cadence, now=asking.now)
-        limit = limit if room is None else min(limit, room)
+        limit = _room(connection, state, asking)
         query = candidates(cadence, admission.vocabulary, asking, taken_up_at=state.first_taken_up_at).limit(limit)
         rows = connection.execute(query).all() if limit else []
     if not rows:
@@ -172,8 +181,10 @@ def _enroll_batch(
     with database.transaction() as connection:
         if not is_in_force(connection, cadence.name, state.version):
             return None  # edited meanwhile: the next pass asks by the new version
+        lock_entrance(connection, cadence)
+        room = _room(connection, state, asking)  # others may have entered since it was counted
         found = [Entrant(lead_id=row.lead_id, event_id=row.event_id) for row in rows]
-        entrants = within_accounts(connection, cadence, found)
+        entrants = within_accounts(connection, cadence, found)[:room]
         entered = enter(
             connection,
             entrants,

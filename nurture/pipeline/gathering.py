@@ -44,6 +44,8 @@ class Gathering:
         self.now = now
         self.asking = rules.asking(now)
         self.walkers: dict[int, Walker] = {}
+        self.claimed: list[int] = []
+        """The enrollments that are due."""
         self.sends: dict[int, list[datetime]] = {}
         """lead id -> what takes a place in its frequency cap, for those claimed; grows as the batch queues mail."""
         self.states: dict[int, MessageState] = {}
@@ -59,6 +61,7 @@ class Gathering:
         active = claim_due(self.connection, now=self.now, limit=limit)
         beside = self._beside(limit - len(active))
         due = [*active, *beside]
+        self.claimed = [row.id for row in due]
         behind = behind_them(self.connection, active, besides={row.id for row in beside})
         self.take([*due, *behind])
         if self.rules.caps:  # each lead's whole past is read for it

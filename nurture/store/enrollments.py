@@ -160,15 +160,11 @@ def _at_rest(now: datetime) -> tuple[ColumnElement[bool], ...]:
     return e.status == EnrollmentStatus.ACTIVE.value, or_(e.due_at.is_(None), e.due_at > now)
 
 
-def put_off(connection: Connection, *, now: datetime, until: datetime) -> int | None:
-    """Have the enrollment that is due first looked at later. Returns its id."""
-    rows = claim_due(connection, now=now, limit=1)
-    if not rows:
-        return None
+def put_off(connection: Connection, enrollment_id: int, *, now: datetime, until: datetime) -> None:
+    """Have an enrollment that is due, active or paused, looked at later."""
     e = t.enrollment
-    active = update(e).where(e.c.id == rows[0].id, e.c.status == EnrollmentStatus.ACTIVE.value)
-    connection.execute(active.values(due_at=until))
-    return int(rows[0].id)
+    due = update(e).where(e.c.id == enrollment_id, e.c.status.in_([each.value for each in RUNNING]), e.c.due_at <= now)
+    connection.execute(due.values(due_at=until))
 
 
 def settle(connection: Connection, placings: Sequence[Placing]) -> None:

@@ -26,6 +26,7 @@ from nurture.store import tables as t
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, enroll_leads
 from nurture.store.experiments import lots_for
+from nurture.store.limits import lock_allowances
 from nurture.store.segments import TRIGGER, Asking, lead_clause, triggered_clause
 from nurture.store.suppressions import acts_on_lead
 
@@ -238,6 +239,13 @@ def within_accounts(connection: Connection, cadence: Cadence, entrants: Sequence
             under_way[domain] += 1
         chosen.append(entrant)
     return chosen
+
+
+def lock_entrance(connection: Connection, cadence: Cadence) -> None:
+    """Whoever counts who is in a cadence before others enter it goes first: nobody else does so until the commit."""
+    at_once = cadence.account.at_once if cadence.account is not None else None
+    if cadence.enroll_limit is not None or at_once is not None:
+        lock_allowances(connection, [f"enroll:{cadence.name}"])
 
 
 def room_in_limit(connection: Connection, cadence: Cadence, *, now: datetime) -> int | None:

@@ -344,19 +344,19 @@ _RECORD, _WAKE = Prepared(_recording), Prepared(_waking)
 
 
 def renew(connection: Connection, message_rows: Sequence[int], lease: Lease) -> None:
-    """Claimed messages that still wait for a connection keep their lease."""
+    """Claimed messages that still wait for a connection keep their lease.
+
+    One that is being marked or ended needs none, and is not waited for: who marks it may wait for another of these.
+    """
     m = t.message
     for start in range(0, len(message_rows), 500):
-        connection.execute(
-            update(m)
-            .where(
-                m.c.id.in_(message_rows[start : start + 500]),
-                m.c.lease_owner == lease.owner,
-                m.c.status == MessageStatus.SENDING.value,
-                m.c.dotted_at.is_(None),
-            )
-            .values(lease_until=lease.until)
+        waiting = select(m.c.id).where(
+            m.c.id.in_(message_rows[start : start + 500]),
+            m.c.lease_owner == lease.owner,
+            m.c.status == MessageStatus.SENDING.value,
+            m.c.dotted_at.is_(None),
         )
+        connection.execute(update(m).where(m.c.id.in_(with_lock_skipped(waiting))).values(lease_until=lease.until))
 
 
 def owners_sending(connection: Connection, *, besides: str | None = None) -> list[str]:

@@ -153,7 +153,10 @@ def cancel_steps(
     why: Mapping[int, str],
     now: datetime,
 ) -> None:
-    """Cancel cadence mail that is not yet on its way: all of these leads', and these enrollments'. `why` is by lead."""
+    """Cancel cadence mail that is not yet on its way: all of these leads', and these enrollments'. `why` is by lead.
+
+    What is being claimed is left to its claim, which locks in the other order, and finds out before the end is written.
+    """
     m = t.message.c
     waiting = (
         (m.kind == MessageKind.STEP.value)
@@ -161,9 +164,10 @@ def cancel_steps(
         & m.status.in_([status.value for status in WAITING])
     )
     of_these = one_of(m.lead_id, sorted(lead_ids)) | one_of(m.enrollment_id, sorted(enrollment_ids))
+    chosen = with_lock_skipped(select(m.id).where(waiting, one_of(m.lead_id, sorted(why)), of_these))
     rows = connection.execute(
         update(t.message)
-        .where(waiting, one_of(m.lead_id, sorted(why)), of_these)
+        .where(m.id.in_(chosen), waiting)
         .values(status=MessageStatus.CANCELED.value, ended_at=now)
         .returning(m.lead_id, m.enrollment_id, m.cadence, m.step)
     )

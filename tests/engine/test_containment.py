@@ -15,10 +15,12 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.exc import OperationalError
 
 from nurture.authoring.workspace import load_workspace
+from nurture.daemon import FileWatch
 from nurture.delivery.replies import Reply
 from nurture.domain.message import MessageStatus, ReplyClass
 from nurture.pipeline.group_commit import CommitUnknown, GroupCommit, Record
 from nurture.store import tables as t
+from nurture.store.cadences import in_force, version_of
 from nurture.store.erasure import erase_lead
 from nurture.store.outbox import ClaimKey, Dotted, Outcome
 from tests.engine.world import HEAD, MONDAY, NextHop, World, add_leads, in_a_loop, make_root, open_world, steps
@@ -64,6 +66,62 @@ def test_one_enrollment_that_trips_us_is_put_off_alone(world: World, monkeypatch
     monkeypatch.setattr(stage, "decide", decide)
     world.advance(hours=1)
     assert ("eve", "a") in world.hop.arrived
+
+
+def test_one_that_trips_us_while_it_is_paused_is_put_off_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mail that somebody asked for goes while the cadence waits behind another."""
+    first = HEAD + "priority: 90\n" + steps("wait: 90 days")
+    asked = HEAD + "priority: 10\n" + steps("email: hello\n    id: a\n    subject: a\n    transactional: reminder")
+    world = open_world(make_root(tmp_path / "workspace", first=first, asked=asked))
+    add_leads(world.database, "zoe")
+    world.stages.enroll()
+    assert sorted(row.status for row in world.rows(t.enrollment, "status")) == ["active", "paused"]
+    tries = []
+
+    def poisoned(*_: Any) -> Any:
+        tries.append(1)
+        assert len(tries) < 5, "it goes on for ever"
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nurture.pipeline.advance.decide", poisoned)
+        world.once()
+    world.advance(hours=1)
+    assert world.hop.arrived == [("zoe", "a")]
+    world.database.close()
+
+
+def test_a_mistake_that_is_no_enrollments_ends_the_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.stages.enroll()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nurture.pipeline.gathering.claim_due", broken)
+        with pytest.raises(Exception, match="enrollments"):
+            world.stages.advance()
+    assert world.once().sent == 3
+
+
+def test_files_are_looked_at_again_where_the_database_was_away_when_they_changed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = world.installation.root
+    watch = FileWatch(root, lambda: world.stages.use(load_workspace(root)))
+    before = version_of(world.stages.workspace.cadences["tour"])
+    (root / "cadences" / "tour.yaml").write_text(HEAD + steps("mail:c"))
+
+    def away(*_: Any, **__: Any) -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nurture.pipeline.enroll.take_up", away)
+        with pytest.raises(OperationalError):
+            watch.look()
+    watch.look()
+    with world.database.reading() as connection:
+        assert in_force(connection)["tour"].version != before
 
 
 def test_a_commit_that_fails_once_loses_nothing_of_what_follows_from_it(

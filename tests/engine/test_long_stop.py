@@ -9,13 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from nurture.cli.main import app
+from nurture.pipeline.deliver import AGAIN_S
 from nurture.store import tables as t
 from nurture.store.backlog import let_backlog_go
 from nurture.store.pauses import backlogs
-from tests.engine.world import HEAD, World, add_leads, make_root, open_world, steps
+from tests.engine.world import HEAD, World, add_leads, in_a_loop, make_root, open_world, steps
 
 TWO = HEAD + "max_late: 8 days\n" + steps("mail:first", "wait: 3 days", "mail:second")
 FEW = "hold_over = 4\n"
@@ -54,6 +56,27 @@ def test_what_is_too_late_when_it_is_let_go_is_left_out(world: World) -> None:
         let_backlog_go(connection, ["welcome"], now=world.clock())
     assert world.once().sent == 0
     assert world.decisions()["skipped_late"] == 6
+
+
+def test_a_pass_that_slept_with_its_host_looks_before_it_claims_again(world: World) -> None:
+    names = [f"other{number}" for number in range(6)]
+    add_leads(world.database, *names)
+    world.stages.enroll()
+    world.stages.advance()
+    with world.database.transaction() as connection:  # all but the first are due while the host sleeps
+        due = update(t.message).where(t.message.c.status == "queued", t.message.c.lead_id > 7)
+        connection.execute(due.values(not_before=world.clock() + timedelta(days=1)))
+
+    async def sleeps(_: str) -> None:
+        if len(world.hop.arrived) == 6:
+            world.clock.advance(timedelta(days=2, hours=1))
+            await asyncio.sleep(2 * AGAIN_S)  # it claims again while this one is under way
+
+    world.hop.stalls = sleeps
+    in_a_loop(world.stages.work("deliver"))
+    assert len(world.hop.arrived) == 7, "the one that was under way"
+    with world.database.reading() as connection:
+        assert set(backlogs(connection)) == {"welcome"}
 
 
 def test_new_leads_do_not_wait_for_an_old_backlog(world: World) -> None:
