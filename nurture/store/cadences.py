@@ -24,7 +24,7 @@ from nurture.store import tables as t
 from nurture.store.database import insert as upsert
 from nurture.store.database import insert_ignore
 from nurture.store.decisions import NewDecision, record_decisions
-from nurture.store.enrollments import arrange, end
+from nurture.store.enrollments import arrange, end, lock_lead_rows
 from nurture.store.pauses import let_mail_go
 
 _CADENCE: TypeAdapter[Cadence] = TypeAdapter(Cadence)
@@ -250,6 +250,7 @@ def _move_over(
     others = (e.c.cadence == name) & running & (e.c.version != version)
     if only_from is not None:
         others &= e.c.version == only_from
+    lock_lead_rows(connection, connection.scalars(select(e.c.lead_id).where(others)))
     for older in connection.scalars(select(e.c.version).where(others).distinct()).all():
         follows = others & (e.c.version == older)
         step: dict[str, Any] = {"step": cadence.first, "since_at": now} if cadence.on_edit == "restart" else {}
@@ -287,6 +288,7 @@ def _remove(connection: Connection, names: list[str], *, now: datetime) -> None:
         e.cadence.in_(names), e.status.in_([status.value for status in RUNNING])
     )
     leaving = {row.id: row for row in connection.execute(inside)}
+    lock_lead_rows(connection, {row.lead_id for row in leaving.values()})
     ended = end(connection, sorted(leaving), reason=reason, now=now)
     record_decisions(
         connection,

@@ -242,8 +242,7 @@ def sends_besides(
     Locks the leads until the commit: who asks for another message of one of them sees what became of these.
     """
     ids, taken = sorted(set(messages.values())), defaultdict(list)
-    for start in range(0, len(ids), CHUNK):
-        _lock_leads(connection, ids[start : start + CHUNK])
+    lock_lead_rows(connection, ids)
     for row in _taking_places(connection, ids, since=since, now=now):
         taken[row.lead_id].append(row)
     return {
@@ -336,7 +335,7 @@ def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -
     e = t.enrollment
     for start in range(0, len(ids), CHUNK):
         some = ids[start : start + CHUNK]
-        _lock_leads(connection, some)
+        lock_lead_rows(connection, some)
         rows = connection.execute(
             select(e.c.id, e.c.lead_id, e.c.cadence, e.c.status, e.c.concurrent)
             .where(e.c.lead_id.in_(some), e.c.status.in_([each.value for each in RUNNING]))
@@ -345,10 +344,12 @@ def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -
         _pause_and_resume(connection, rows, now=now)
 
 
-def _lock_leads(connection: Connection, ids: Sequence[int]) -> None:
-    """In one order for everybody."""
-    lead = t.lead.c.id
-    connection.execute(select(lead).where(lead.in_(ids)).order_by(lead).with_for_update()).all()
+def lock_lead_rows(connection: Connection, lead_ids: Iterable[int]) -> None:
+    """In one order for everybody, and before anybody locks what belongs to these leads."""
+    lead, ids = t.lead.c.id, sorted(set(lead_ids))
+    for start in range(0, len(ids), CHUNK):
+        some = select(lead).where(lead.in_(ids[start : start + CHUNK]))
+        connection.execute(some.order_by(lead).with_for_update()).all()
 
 
 def _pause_and_resume(connection: Connection, rows: Sequence[Any], *, now: datetime) -> None:

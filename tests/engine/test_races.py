@@ -22,6 +22,7 @@ from nurture.store.entries import Entrant, enter
 from nurture.store.events import wake_enrollments
 from nurture.store.messages import NewMessage, queue_message
 from nurture.store.outbox import give_up
+from nurture.store.reactions import lock_leads
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 from tests.migrated import emptied
 
@@ -170,6 +171,30 @@ def test_two_hosts_take_up_a_new_cadence_at_once(world: World) -> None:
         waits_for_a_lock(world.database, taking)
     taking.join()
     assert sorted(new) == [[], ["three"]]
+
+
+@pytest.mark.parametrize("change", ["edited", "removed"])
+def test_an_edit_waits_for_who_reacts_and_holds_nothing_that_it_needs(world: World, change: str) -> None:
+    world.stages.enroll()
+    cadences = dict(world.stages.workspace.cadences)
+    if change == "edited":
+        cadences["one"] = replace(cadences["one"], priority=90)
+    else:
+        del cadences["one"]
+
+    def edit() -> None:
+        with world.database.transaction() as editing:
+            take_up(editing, cadences, now=MONDAY)
+
+    lead_ids = [row.id for row in world.rows(t.lead, "id")]
+    with world.database.transaction() as reacting:
+        lock_leads(reacting, lead_ids)
+        aside = Aside(edit)
+        waits_for_a_lock(world.database, aside)
+        wake_enrollments(reacting, lead_ids, now=MONDAY)
+    aside.join()
+    one = next(row for row in world.rows(t.enrollment, "cadence", "status", "priority") if row.cadence == "one")
+    assert one.priority == 90 if change == "edited" else one.status == "exited"
 
 
 def test_nobody_is_enrolled_in_a_version_that_is_no_longer_in_force(world: World) -> None:
