@@ -30,15 +30,7 @@ from nurture.pipeline.endings import Endings
 from nurture.pipeline.group_commit import GroupCommit
 from nurture.store.database import Database
 from nurture.store.decisions import record_decisions
-from nurture.store.outbox import (
-    ClaimKey,
-    Lease,
-    Outcome,
-    Own,
-    end_leases,
-    owners_sending,
-    renew,
-)
+from nurture.store.outbox import ClaimKey, Lease, Outcome, Own, end_leases, owners_sending, renew
 from nurture.store.presence import absent
 
 LEASE = timedelta(minutes=2)

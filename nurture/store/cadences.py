@@ -220,18 +220,13 @@ def _end_trial(connection: Connection, name: str, version: str, cadence: Cadence
 def replace_version(
     connection: Connection, name: str, before: str, version: str, cadence: Cadence, *, now: datetime
 ) -> None:
-    """Put another version in force, as its `on_edit` says; a change that was tried is over.
-
-    Where `before` is in force no more, somebody else was first, and nothing happens.
-    """
+    """Put another version in force, as its `on_edit` says; a change that was tried is over."""
     state = t.cadence_state
-    replaced = connection.execute(
+    connection.execute(
         update(state)
         .where(state.c.cadence == name, state.c.version == before)
         .values(version=version, status=cadence.status, removed_at=None, held_count=None, **_NO_TRIAL)
     )
-    if not replaced.rowcount:
-        return
     if load_version(connection, before).status in ("draft", "paused") and cadence.status not in ("draft", "paused"):
         let_mail_go(connection, [t.message.c.cadence == name], now=now)
     if cadence.on_edit != "pin":

@@ -47,8 +47,7 @@ def judge(connection: Connection, name: str, state: InForce, *, now: datetime) -
     entered, last_at = _entered(connection, trial)
     if entered < (trial.cadence.canary or 0) or last_at is None or now < last_at + JUDGED_AFTER:
         return None
-    replace_version(connection, name, state.version, trial.version, trial.cadence, now=now)
-    return "taken up"
+    return "taken up" if _take_up(connection, name, state.version, trial, now=now) else None
 
 
 def stopped(connection: Connection) -> list[str]:
@@ -62,7 +61,16 @@ def take_up_trial(connection: Connection, name: str, *, now: datetime) -> bool:
     state = in_force(connection).get(name)
     if state is None or state.trial is None:
         return False
-    replace_version(connection, name, state.version, state.trial.version, state.trial.cadence, now=now)
+    return _take_up(connection, name, state.version, state.trial, now=now)
+
+
+def _take_up(connection: Connection, name: str, before: str, trial: Trial, *, now: datetime) -> bool:
+    """False: an edit came first, and what is in force or tried is another version now."""
+    s = t.cadence_state.c
+    as_it_was = select(s.cadence).where(s.cadence == name, s.version == before, s.canary_version == trial.version)
+    if connection.scalar(as_it_was.with_for_update()) is None:
+        return False
+    replace_version(connection, name, before, trial.version, trial.cadence, now=now)
     return True
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,8 @@ import pytest
 from nurture.pipeline import enroll as enrolling
 from nurture.pipeline.advance import _Batch
 from nurture.store import tables as t
-from nurture.store.cadences import in_force, replace_version, take_up, version_of
+from nurture.store.cadences import in_force, version_of
+from nurture.store.trials import take_up_trial
 from tests.engine.test_races import Aside, waits_for_a_lock
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
 from tests.migrated import emptied
@@ -118,13 +118,15 @@ def test_who_is_to_be_put_into_a_cadence_while_it_is_edited_is_put_in_later(
     assert in_other(world) == 1
 
 
-def test_a_verdict_of_a_version_that_is_in_force_no_more_moves_nobody(make: Make) -> None:
-    world = make("zoe", one=HEAD + STAYS)
-    cadence = world.stages.workspace.cadences["one"]
-    current = version_of(cadence)
-    edited = replace(cadence, status="paused")
+def test_a_trial_is_not_taken_up_where_an_edit_came_first(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make("zoe", other=HEAD + STAYS)
+    world.edit(other=HEAD + "canary: 1\n" + steps("wait: 80 days"))
+    with world.database.reading() as connection:
+        before = in_force(connection)
+    world.edit(other=HEAD + "canary: 1\n" + steps("wait: 70 days"))
     with world.database.transaction() as connection:
-        take_up(connection, {"one": edited}, now=MONDAY)
-        replace_version(connection, "one", current, current, cadence, now=MONDAY)
-        assert in_force(connection)["one"].version == version_of(edited)
-    assert [row.version for row in world.rows(t.enrollment, "version")] == [version_of(edited)]
+        monkeypatch.setattr("nurture.store.trials.in_force", lambda _: before)  # read before the second edit
+        assert not take_up_trial(connection, "other", now=MONDAY)
+        state = in_force(connection)["other"]
+    assert state.trial is not None and state.trial.cadence == world.stages.workspace.cadences["other"]
+    assert versions_in_other(world) == [state.version] == [before["other"].version]
