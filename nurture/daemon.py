@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.authoring.check import load_sound_workspace
 from nurture.domain.problem import Problem
@@ -42,13 +43,16 @@ class FileWatch:
         stamp = self._stamp()
         if stamp == self._seen:
             return
+        before, self._seen = self._seen, stamp
         try:
             self._take_up()
+        except SQLAlchemyError:
+            self._seen = before  # the next look tries again
+            raise
         except Problem as problem:
             log.error("files_not_taken_up", kept="the last good version", problem=str(problem))
         else:
             log.info("files_taken_up")
-        self._seen = stamp  # not after any other error, as of a database that is away: the next look tries again
 
     def _stamp(self) -> tuple[tuple[str, int, int], ...]:
         stamps = []

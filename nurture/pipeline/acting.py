@@ -63,6 +63,8 @@ class Deeds:
     """The tasks that were given, by the walker's deed."""
     full: set[str] = field(default_factory=set)
     """The deeds that must wait, because the other cadence takes no more for now."""
+    busy: set[str] = field(default_factory=set)
+    """Those that wait a moment, because it is being edited, or others are entering it."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def do(self, acting: Sequence[tuple[Walker, Action | Sunset]]) -> None:
@@ -184,8 +186,9 @@ class Deeds:
                 for walker in walkers:
                     walker.note(Reason.ENROLLED_IN, self.now, {"cadence": name, "why": "it takes nobody now"})
                 continue
-            if not is_in_force(self.connection, name, version):
-                self.full.update(walker.deed for walker in walkers)  # edited meanwhile: it knocks again
+            is_open = is_in_force(self.connection, name, version, patiently=False)
+            if not is_open or not lock_entrance(self.connection, cadence, patiently=False):
+                self.busy.update(walker.deed for walker in walkers)
                 continue
             asking, vocabulary = self.rules.asking(self.now), self.rules.vocabulary
             may = may_enter(self.connection, cadence, _leads(walkers), asking=asking, vocabulary=vocabulary)
@@ -211,7 +214,6 @@ class Deeds:
 
     def _admitted(self, cadence: Cadence, entrants: Sequence[Entrant]) -> list[Entrant]:
         """Those for whom its `account` rules and its `enroll_limit` have room now."""
-        lock_entrance(self.connection, cadence)
         room = room_in_limit(self.connection, cadence, now=self.now)
         return within_accounts(self.connection, cadence, entrants)[:room]
 

@@ -60,6 +60,8 @@ from nurture.store.events import wake_enrollments
 BATCH = 500
 ENTER_AGAIN = timedelta(hours=1)
 """How soon a step that enrolls knocks again at a cadence that takes no more for now."""
+KNOCK_AGAIN = timedelta(seconds=5)
+"""The same, where somebody is at the door."""
 MOST_ROUNDS = 1000
 """Steps that one enrollment takes in one transaction, at most; what is left is due at once, in the next."""
 
@@ -290,6 +292,8 @@ class _Batch:
             elif walker.deed in self.deeds.full:
                 again = Later(until=self.now + ENTER_AGAIN, code=Reason.LIMITED, detail={"limit": "that cadence's"})
                 self._wait(walker, again)
+            elif walker.deed in self.deeds.busy:
+                self._settle(walker, due_at=self.now + KNOCK_AGAIN)
             elif not (isinstance(step, Task) and step.wait and walker.deed in self.deeds.given):
                 self._go_on(walker, step.next, act.since_at)
             else:

@@ -16,7 +16,7 @@ from nurture.store import tables as t
 from nurture.store.cadences import current_cadences, is_in_force
 from nurture.store.database import one_of
 from nurture.store.decisions import NewDecision, record_decisions
-from nurture.store.enrollments import arrange, end
+from nurture.store.enrollments import arrange, end, lock_lead_rows
 from nurture.store.entries import Entrant, enter, may_be_mailed, may_enter, not_again
 from nurture.store.segments import Asking
 
@@ -55,6 +55,7 @@ def enroll_by_hand(
 
 def exit_by_hand(connection: Connection, lead_id: int, *, cadence: str | None, now: datetime) -> list[str]:
     """End the lead's running enrollments, in one cadence or in all. Returns the cadences it left."""
+    lock_lead_rows(connection, [lead_id])
     e = t.enrollment.c
     running = select(e.id, e.cadence).where(e.lead_id == lead_id, e.status.in_([each.value for each in RUNNING]))
     rows = connection.execute(running if cadence is None else running.where(e.cadence == cadence)).all()

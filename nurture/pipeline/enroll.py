@@ -181,7 +181,7 @@ def _enroll_batch(database: Database, state: InForce, admission: Admission, aski
     with database.transaction() as connection:
         if not is_in_force(connection, cadence.name, state.version):
             return None  # edited meanwhile: the next pass asks by the new version
-        lock_entrance(connection, cadence)
+        lock_entrance(connection, cadence, patiently=True)
         room = _room(connection, state, asking)  # others may have entered since it was counted
         found = [Entrant(lead_id=row.lead_id, event_id=row.event_id) for row in rows]
         entrants = within_accounts(connection, cadence, found)[:room]

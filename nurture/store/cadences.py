@@ -186,12 +186,15 @@ def take_up(connection: Connection, cadences: Mapping[str, Cadence], *, now: dat
     return new
 
 
-def is_in_force(connection: Connection, cadence: str, version: str) -> bool:
-    """Whether this version is, or is tried and not stopped, and stays so until the commit."""
+def is_in_force(connection: Connection, cadence: str, version: str, *, patiently: bool = True) -> bool:
+    """Whether this version is, or is tried and not stopped, and stays so until the commit.
+
+    Not `patiently`: an edit that is under way counts as done, for it may wait for what the caller holds.
+    """
     s = t.cadence_state.c
     tried = (s.canary_version == version) & s.canary_stopped_at.is_(None)
     found = select(s.cadence).where(s.cadence == cadence, (s.version == version) | tried, s.removed_at.is_(None))
-    return connection.scalar(found.with_for_update(read=True)) is not None
+    return connection.scalar(found.with_for_update(read=True, skip_locked=not patiently)) is not None
 
 
 def remember_current(connection: Connection, cadence: str, lead_ids: list[int]) -> None:

@@ -345,7 +345,7 @@ def arrange(connection: Connection, lead_ids: Iterable[int], *, now: datetime) -
 
 
 def lock_lead_rows(connection: Connection, lead_ids: Iterable[int]) -> None:
-    """In one order for everybody, and before anybody locks what belongs to these leads."""
+    """In one order for everybody, and before the enrollments of these leads."""
     lead, ids = t.lead.c.id, sorted(set(lead_ids))
     for start in range(0, len(ids), CHUNK):
         some = select(lead).where(lead.in_(ids[start : start + CHUNK]))

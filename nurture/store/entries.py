@@ -6,13 +6,14 @@ event starts one. So a second pass, or a second worker, is harmless.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, not_, or_, select, text
 
 from nurture.domain.cadence import JUST_ASKED, Cadence, Email, Trigger
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
@@ -26,7 +27,6 @@ from nurture.store import tables as t
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, enroll_leads
 from nurture.store.experiments import lots_for
-from nurture.store.limits import lock_allowances
 from nurture.store.segments import TRIGGER, Asking, lead_clause, triggered_clause
 from nurture.store.suppressions import acts_on_lead
 
@@ -241,11 +241,23 @@ def within_accounts(connection: Connection, cadence: Cadence, entrants: Sequence
     return chosen
 
 
-def lock_entrance(connection: Connection, cadence: Cadence) -> None:
-    """Whoever counts who is in a cadence before others enter it goes first: nobody else does so until the commit."""
+ENTRANCE = 7214003
+"""The first half of the lock's number; the second is made from the cadence's name."""
+
+
+def lock_entrance(connection: Connection, cadence: Cadence, *, patiently: bool) -> bool:
+    """Nobody else counts who is in a cadence, and lets others in, until the commit. False: somebody does so now.
+
+    Who holds locks already, as of leads, is not `patiently`: who is at the entrance may wait for these. People enter
+    by hand without it, whatever the limits.
+    """
     at_once = cadence.account.at_once if cadence.account is not None else None
-    if cadence.enroll_limit is not None or at_once is not None:
-        lock_allowances(connection, [f"enroll:{cadence.name}"])
+    is_counted = cadence.enroll_limit is not None or cadence.canary is not None or at_once is not None
+    if not is_counted or connection.dialect.name == "sqlite":  # one writes there at a time
+        return True
+    lock = "pg_advisory_xact_lock" if patiently else "pg_try_advisory_xact_lock"
+    door = zlib.crc32(cadence.name.encode()) & 0x7FFFFFFF
+    return connection.scalar(text(f"SELECT {lock}({ENTRANCE}, {door})")) is not False
 
 
 def room_in_limit(connection: Connection, cadence: Cadence, *, now: datetime) -> int | None:

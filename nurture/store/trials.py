@@ -67,7 +67,8 @@ def take_up_trial(connection: Connection, name: str, *, now: datetime) -> bool:
 def _take_up(connection: Connection, name: str, before: str, trial: Trial, *, now: datetime) -> bool:
     """False: an edit came first, and what is in force or tried is another version now."""
     s = t.cadence_state.c
-    as_it_was = select(s.cadence).where(s.cadence == name, s.version == before, s.canary_version == trial.version)
+    is_same = (s.version == before) & (s.canary_version == trial.version) & s.removed_at.is_(None)
+    as_it_was = select(s.cadence).where(s.cadence == name, is_same)
     if connection.scalar(as_it_was.with_for_update()) is None:
         return False
     replace_version(connection, name, before, trial.version, trial.cadence, now=now)

@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from nurture.domain.message import MessageKind, MessageStatus
+from nurture.pipeline.by_hand import exit_by_hand
 from nurture.store import tables as t
 from nurture.store.cadences import in_force, take_up, version_of
 from nurture.store.database import Database
@@ -171,6 +172,25 @@ def test_two_hosts_take_up_a_new_cadence_at_once(world: World) -> None:
         waits_for_a_lock(world.database, taking)
     taking.join()
     assert sorted(new) == [[], ["three"]]
+
+
+def test_who_is_taken_out_by_hand_while_the_cadence_is_removed_leaves_once(world: World) -> None:
+    world.stages.enroll()
+    (lead_id,) = [row.id for row in world.rows(t.lead, "id")]
+    others = {name: each for name, each in world.stages.workspace.cadences.items() if name != "one"}
+
+    def leave() -> None:
+        with world.database.transaction() as leaving:
+            exit_by_hand(leaving, lead_id, cadence="one", now=MONDAY)
+
+    with world.database.transaction() as editing:
+        lock_leads(editing, [lead_id])  # as an edit does first
+        aside = Aside(leave)
+        waits_for_a_lock(world.database, aside)
+        take_up(editing, others, now=MONDAY)
+    aside.join()
+    exited = [row.exit_reason for row in world.rows(t.enrollment, "cadence", "exit_reason") if row.cadence == "one"]
+    assert exited == ["removed"]
 
 
 @pytest.mark.parametrize("change", ["edited", "removed"])

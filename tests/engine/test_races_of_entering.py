@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from nurture.pipeline import enroll as enrolling
 from nurture.pipeline.advance import _Batch
 from nurture.store import tables as t
-from nurture.store.cadences import in_force, version_of
+from nurture.store.cadences import in_force, take_up, version_of
+from nurture.store.entries import lock_entrance
 from nurture.store.trials import take_up_trial
 from tests.engine.test_races import Aside, waits_for_a_lock
 from tests.engine.world import HEAD, MONDAY, World, add_leads, make_root, open_world, steps
@@ -98,9 +101,40 @@ def test_nobody_is_put_into_a_version_that_an_edit_just_replaced(make: Make) -> 
     advance_one(world, meanwhile)
     beside[0].join()
     current = version_of(world.stages.workspace.cadences["other"])
-    assert [row.version for row in world.rows(t.enrollment, "cadence", "version") if row.cadence == "other"] == [
-        current
-    ]
+    assert versions_in_other(world) == [current]
+
+
+def test_an_edit_of_the_cadence_whose_step_enrolls_dies_of_nothing(make: Make) -> None:
+    world = make("zoe", one=ENTERS, other=BY_STEP + STAYS)
+    with world.database.transaction() as connection:
+        batch = _Batch(connection, world.stages.rules, MONDAY)
+        batch.claim(1)
+        beside = Aside(lambda: world.edit(one=HEAD + "concurrent: true\n" + steps("enroll: other", "wait: 80 days")))
+        waits_for_a_lock(world.database, beside)
+        batch.walk()
+        batch.write()
+    beside.join()
+    assert in_other(world) == 0
+    world.clock.advance(timedelta(minutes=1))
+    world.stages.advance()
+    assert in_other(world) == 1
+
+
+def test_who_enrolls_at_the_entrance_may_wait_for_leads_of_who_comes_by_a_step(make: Make) -> None:
+    other = HEAD.replace('stage == "lead"', 'stage == "lead" and title == "CTO"')
+    world = make("zoe", "max", one=ENTERS, other=other + "enroll_limit: 9 per day\n" + STAYS)
+    with world.database.transaction() as connection:
+        batch = _Batch(connection, world.stages.rules, MONDAY)
+        batch.claim(2)
+        connection.execute(update(t.lead).where(t.lead.c.email == "max@example.com").values(title="CTO"))
+        with world.database.transaction() as enrolling_now:
+            assert lock_entrance(enrolling_now, world.stages.workspace.cadences["other"], patiently=True)
+            batch.walk()
+            batch.write()
+    assert in_other(world) == 0, "they knock again"
+    world.clock.advance(timedelta(minutes=1))
+    world.stages.advance()
+    assert in_other(world) == 2
 
 
 def test_who_is_to_be_put_into_a_cadence_while_it_is_edited_is_put_in_later(
@@ -130,3 +164,14 @@ def test_a_trial_is_not_taken_up_where_an_edit_came_first(make: Make, monkeypatc
         state = in_force(connection)["other"]
     assert state.trial is not None and state.trial.cadence == world.stages.workspace.cadences["other"]
     assert versions_in_other(world) == [state.version] == [before["other"].version]
+
+
+def test_a_trial_of_a_cadence_that_was_removed_is_not_taken_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make("zoe", other=HEAD + STAYS)
+    world.edit(other=HEAD + "canary: 1\n" + steps("wait: 80 days"))
+    with world.database.transaction() as connection:
+        before = in_force(connection)
+        take_up(connection, {}, now=MONDAY)
+        monkeypatch.setattr("nurture.store.trials.in_force", lambda _: before)  # read before it was removed
+        assert not take_up_trial(connection, "other", now=MONDAY)
+        assert in_force(connection) == {}
