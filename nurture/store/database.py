@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -212,6 +213,15 @@ def schema_lock(connection: Connection) -> None:
     """Only one transaction changes the schema; on SQLite a write transaction is alone anyway."""
     if connection.dialect.name != "sqlite":
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7214001)")
+
+
+def entrance_lock(connection: Connection, cadence: str, *, patiently: bool) -> bool:
+    """One transaction at a time has that of a cadence, on SQLite as above. False: another has it, not `patiently`."""
+    if connection.dialect.name == "sqlite":
+        return True
+    lock = "pg_advisory_xact_lock" if patiently else "pg_try_advisory_xact_lock"
+    number = zlib.crc32(cadence.encode()) & 0x7FFFFFFF
+    return connection.exec_driver_sql(f"SELECT {lock}(7214003, {number})").scalar() is not False
 
 
 def clock_of(connection: Connection) -> datetime:

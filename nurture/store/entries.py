@@ -6,14 +6,13 @@ event starts one. So a second pass, or a second worker, is harmless.
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, not_, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, literal, not_, or_, select
 
 from nurture.domain.cadence import JUST_ASKED, Cadence, Email, Trigger
 from nurture.domain.clearance import ABSOLUTE_SUPPRESSIONS
@@ -24,6 +23,7 @@ from nurture.domain.freemail import FREEMAIL
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import Stage
 from nurture.store import tables as t
+from nurture.store.database import entrance_lock
 from nurture.store.decisions import NewDecision, record_decisions
 from nurture.store.enrollments import arrange, enroll_leads
 from nurture.store.experiments import lots_for
@@ -241,10 +241,6 @@ def within_accounts(connection: Connection, cadence: Cadence, entrants: Sequence
     return chosen
 
 
-ENTRANCE = 7214003
-"""The first half of the lock's number; the second is made from the cadence's name."""
-
-
 def lock_entrance(connection: Connection, cadence: Cadence, *, patiently: bool) -> bool:
     """Nobody else counts who is in a cadence, and lets others in, until the commit. False: somebody does so now.
 
@@ -253,11 +249,7 @@ def lock_entrance(connection: Connection, cadence: Cadence, *, patiently: bool) 
     """
     at_once = cadence.account.at_once if cadence.account is not None else None
     is_counted = cadence.enroll_limit is not None or cadence.canary is not None or at_once is not None
-    if not is_counted or connection.dialect.name == "sqlite":  # one writes there at a time
-        return True
-    lock = "pg_advisory_xact_lock" if patiently else "pg_try_advisory_xact_lock"
-    door = zlib.crc32(cadence.name.encode()) & 0x7FFFFFFF
-    return connection.scalar(text(f"SELECT {lock}({ENTRANCE}, {door})")) is not False
+    return not is_counted or entrance_lock(connection, cadence.name, patiently=patiently)
 
 
 def room_in_limit(connection: Connection, cadence: Cadence, *, now: datetime) -> int | None:
