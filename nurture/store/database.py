@@ -220,8 +220,12 @@ def entrance_lock(connection: Connection, cadence: str, *, patiently: bool) -> b
     if connection.dialect.name == "sqlite":
         return True
     lock = "pg_advisory_xact_lock" if patiently else "pg_try_advisory_xact_lock"
-    number = zlib.crc32(cadence.encode()) & 0x7FFFFFFF
-    return connection.exec_driver_sql(f"SELECT {lock}(7214003, {number})").scalar() is not False
+    return connection.exec_driver_sql(f"SELECT {lock}(7214003, {lock_number(cadence)})").scalar() is not False
+
+
+def lock_number(name: str) -> int:
+    """The second half of the number of a name's advisory lock."""
+    return zlib.crc32(name.encode()) & 0x7FFFFFFF
 
 
 def clock_of(connection: Connection) -> datetime:

@@ -25,11 +25,12 @@ from sqlalchemy import (
 
 from nurture.domain.enrollment import RUNNING, EnrollmentStatus, ExitReason
 from nurture.domain.event import EventName, Verdict
-from nurture.domain.message import CAPPED, WAITING, MessageKind, MessageStatus
+from nurture.domain.message import CAPPED, MessageKind, MessageStatus
 from nurture.domain.reasons import Reason
 from nurture.store import tables as t
 from nurture.store.database import insert_ignore, with_lock_skipped
 from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.messages import cancel_messages
 from nurture.store.suppressions import suppressed_among
 
 CHUNK = 500
@@ -205,22 +206,15 @@ def end(
 
 
 def cancel_waiting(connection: Connection, ended: Sequence[tuple[int, int]], *, now: datetime) -> None:
-    """Cancel the messages of these enrollments (id, lead id) that are not yet on their way.
-
-    One that is being claimed is left to its claim, which locks in the other order, and finds the enrollment ended.
-    """
-    m = t.message
+    """Cancel the messages of these enrollments (id, lead id) that are not yet on their way."""
+    m = t.message.c
     for start in range(0, len(ended), CHUNK):
         some = ended[start : start + CHUNK]
-        waiting = select(m.c.id).where(
-            m.c.lead_id.in_([lead_id for _, lead_id in some]),  # by index; enrollments have none
-            m.c.enrollment_id.in_([enrollment_id for enrollment_id, _ in some]),
-            m.c.status.in_([status.value for status in WAITING]),
-        )
-        connection.execute(
-            update(m)
-            .where(m.c.id.in_(with_lock_skipped(waiting)), m.c.status.in_([status.value for status in WAITING]))
-            .values(status=MessageStatus.CANCELED.value, ended_at=now)
+        cancel_messages(
+            connection,
+            m.lead_id.in_([lead_id for _, lead_id in some]),  # by index; enrollments have none
+            m.enrollment_id.in_([enrollment_id for enrollment_id, _ in some]),
+            now=now,
         )
 
 

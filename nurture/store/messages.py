@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import ColumnElement, Connection, select, update
 
-from nurture.domain.message import GIVE_UP_AFTER, MessageKind, MessageStatus
+from nurture.domain.message import GIVE_UP_AFTER, WAITING, MessageKind, MessageStatus
 from nurture.store import tables as t
-from nurture.store.database import insert_ignore
+from nurture.store.database import insert_ignore, with_lock_skipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,3 +64,16 @@ def queue_intents(connection: Connection, news: Sequence[NewMessage], *, now: da
 def queue_message(connection: Connection, new: NewMessage, *, now: datetime) -> int:
     """Commit one intent, or find the one that stands there already. Returns the row's id."""
     return queue_intents(connection, [new], now=now)[new.intent_key]
+
+
+def cancel_messages(connection: Connection, *of_these: ColumnElement[bool], now: datetime) -> Sequence[Any]:
+    """Cancel messages that are not yet on their way; returns (lead_id, enrollment_id, cadence, step) of each.
+
+    One that is being claimed is left to its claim, which locks in the other order, and finds out before the end is
+    written why nobody wants it.
+    """
+    m = t.message
+    waiting = m.c.status.in_([status.value for status in WAITING])
+    free = with_lock_skipped(select(m.c.id).where(waiting, *of_these))
+    canceled = update(m).where(m.c.id.in_(free), waiting).values(status=MessageStatus.CANCELED.value, ended_at=now)
+    return connection.execute(canceled.returning(m.c.lead_id, m.c.enrollment_id, m.c.cadence, m.c.step)).all()

@@ -7,7 +7,6 @@ A lost connection looks the same as a death: only what the lease epoch guards an
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TypeVar
@@ -16,7 +15,7 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from nurture.store.database import Database
+from nurture.store.database import Database, lock_number
 
 NAMES = 7214002
 """The first half of the lock's number; the second is made from the owner's name."""
@@ -41,7 +40,7 @@ class Presence:
 
     def __init__(self, database: Database, owner: str) -> None:
         self._database = database
-        self._number = _number(owner)
+        self._number = lock_number(owner)
         self._lock = threading.RLock()
         self._connection: Connection | None = None
         self._is_seen = False
@@ -130,7 +129,7 @@ def absent(connection: Connection, owners: Iterable[str]) -> list[str]:
     if not asked or connection.dialect.name == "sqlite":
         return []
     present = set(_present(connection))
-    return [owner for owner in asked if _number(owner) not in present]
+    return [owner for owner in asked if lock_number(owner) not in present]
 
 
 def present_count(connection: Connection) -> int:
@@ -145,7 +144,3 @@ def _answers(connection: Connection) -> bool:
 
 def _present(connection: Connection) -> list[int]:
     return list(connection.scalars(text(f"SELECT objid::bigint {HELD}"), {"names": NAMES}))
-
-
-def _number(owner: str) -> int:
-    return zlib.crc32(owner.encode()) & 0x7FFFFFFF

@@ -10,13 +10,14 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, exists, func, literal, literal_column, or_, select, true, update
 
 from nurture.domain.event import Verdict
-from nurture.domain.message import WAITING, MessageKind, MessageStatus
+from nurture.domain.message import MessageKind
 from nurture.domain.promotion import NO_INTEREST
 from nurture.domain.reasons import Reason
 from nurture.domain.stages import Stage
 from nurture.store import tables as t
 from nurture.store.database import one_of, with_lock_skipped
 from nurture.store.decisions import NewDecision, record_decisions
+from nurture.store.messages import cancel_messages
 
 LEAD_COLUMNS = (
     *("id", "email_key", "stage", "fit", "fit_points", "gains", "losses", "hot_armed", "owner"),
@@ -153,23 +154,16 @@ def cancel_steps(
     why: Mapping[int, str],
     now: datetime,
 ) -> None:
-    """Cancel cadence mail that is not yet on its way: all of these leads', and these enrollments'. `why` is by lead.
-
-    What is being claimed is left to its claim, which locks in the other order, and finds out before the end is written.
-    """
+    """Cancel cadence mail that is not yet on its way: all of these leads', and these enrollments'. `why` is by lead."""
     m = t.message.c
-    waiting = (
-        (m.kind == MessageKind.STEP.value)
-        & m.transactional.is_(None)
-        & m.status.in_([status.value for status in WAITING])
-    )
     of_these = one_of(m.lead_id, sorted(lead_ids)) | one_of(m.enrollment_id, sorted(enrollment_ids))
-    chosen = with_lock_skipped(select(m.id).where(waiting, one_of(m.lead_id, sorted(why)), of_these))
-    rows = connection.execute(
-        update(t.message)
-        .where(m.id.in_(chosen), waiting)
-        .values(status=MessageStatus.CANCELED.value, ended_at=now)
-        .returning(m.lead_id, m.enrollment_id, m.cadence, m.step)
+    rows = cancel_messages(
+        connection,
+        m.kind == MessageKind.STEP.value,
+        m.transactional.is_(None),
+        one_of(m.lead_id, sorted(why)),
+        of_these,
+        now=now,
     )
     decisions = [
         NewDecision(
